@@ -1,0 +1,1 @@
+"""Optimisers side by side, and the problems they are compared on."""

@@ -1,0 +1,32 @@
+"""Reference implementations of the methods of *Deep Learning*, sections 8.6 and 8.7.
+
+``minimize`` runs a method on a function of one tensor, ``MethodOptimizer`` on a module's
+parameters, ``iterate`` yields its states one by one.
+"""
+
+from dlopt.gradient_descent import GradientDescent, SteepestDescent
+from dlopt.levenberg_marquardt import LevenbergMarquardt
+from dlopt.line_search import backtracking, exact_quadratic, strong_wolfe
+from dlopt.method import Method, State, iterate
+from dlopt.minimization import Path, minimize
+from dlopt.newton import Newton
+from dlopt.optimizer import MethodOptimizer
+from dlopt.truncated_newton import TruncatedNewton
+
+__all__ = [
+    "GradientDescent",
+    "LevenbergMarquardt",
+    "Method",
+    "MethodOptimizer",
+    "Newton",
+    "Path",
+    "State",
+    "SteepestDescent",
+    "TruncatedNewton",
+    "backtracking",
+    "exact_quadratic",
+    "iterate",
+    "minimize",
+    "strong_wolfe",
+]
+__version__ = "0.1.0"

@@ -1,0 +1,76 @@
+"""Levenberg-Marquardt: Newton's method for least squares, from first derivatives alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dlopt.newton import check_damping, full_step
+from dlopt.objective import Objective
+from dlopt.trust_region import (
+    EigenModel,
+    TrustState,
+    check_radius,
+    first_trust_state,
+    isotropic,
+    trust_region_step,
+)
+
+
+@dataclass(frozen=True)
+class LevenbergMarquardt:
+    r"""Levenberg–Marquardt for :math:`J = \sum_i r_i^2`: Newton's method with JᵀJ for H.
+
+    .. math:: \theta_{t+1} = \theta_t - [J_r^\top J_r + \alpha_t I]^{-1} J_r^\top r
+
+    Here the function to minimise returns the residual vector r, shape (m,), and :math:`J_r` is its
+    Jacobian, shape (m, n). The gradient is 2 Jᵣᵀr and the Gauss–Newton matrix 2 JᵣᵀJᵣ; the factor
+    2 cancels in the step. The matrix is never indefinite, so that damping only controls length.
+    (Levenberg 1944; Marquardt 1963; radius control as Moré 1978.)
+
+    Args:
+        damping: The constant α >= 0; None, the robust default, chooses it at every step as the
+            trust region does in ``Newton``.
+        initial_radius: The first trust radius in the units of x, > 0; by default max(1, ‖x0‖).
+
+    Raises:
+        ValueError: A setting is out of range.
+
+    Example:
+        >>> import torch, dlopt
+        >>> residuals = lambda x: torch.stack([10 * (x[1] - x[0] ** 2), 1 - x[0]])
+        >>> x0 = torch.tensor([-1.2, 1.0], dtype=torch.float64)
+        >>> [round(v, 4) for v in dlopt.minimize(residuals, x0, LevenbergMarquardt()).x.tolist()]
+        [1.0, 1.0]
+    """
+
+    damping: float | None = None
+    initial_radius: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        check_damping(self.damping)
+        check_radius(self.initial_radius)
+
+    def init(self, f: Objective, x: Tensor) -> TrustState:
+        """Return the state at ``x``, shape (n,)."""
+        return first_trust_state(f.residuals(x), self.initial_radius)
+
+    def step(self, f: Objective, state: TrustState) -> TrustState:
+        """Return the state after one step."""
+        r, Jr = f.residuals(state.x).jacobian()
+        if self.damping is not None:
+            return full_step(state, Jr.T @ r, Jr.T @ Jr, self.damping, f.residuals)
+        if not bool(Jr.isfinite().all()):
+            model = EigenModel.of(state.grad, isotropic(state))
+        else:
+            # The singular values of Jr keep the digits that forming JᵀJ would square away.
+            U, sigma, Vh = torch.linalg.svd(Jr, full_matrices=len(r) < Jr.shape[1])
+            values = torch.zeros(len(Vh), dtype=r.dtype, device=r.device)
+            slopes = torch.zeros_like(values)
+            values[: len(sigma)] = 2 * sigma.square()
+            slopes[: len(sigma)] = 2 * sigma * (U.T @ r)
+            model = EigenModel(values.flip(0), Vh.T.flip(1), slopes.flip(0))
+        return trust_region_step(state, model, f.residuals)

@@ -1,0 +1,308 @@
+r"""Line searches: how far to go along a direction, from φ(ε) = J(θ + ε ρ) alone.
+
+A line search takes φ and a first trial step and returns a ``Trial``, or ``None`` where it found no
+acceptable one. It knows nothing of vectors, so it can be tested on scalar functions; settings are
+bound with ``functools.partial``, as in ``partial(strong_wolfe, c2=0.1)``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from dlopt.method import State
+from dlopt.objective import Evaluation, Objective
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """φ at one step.
+
+    Attributes:
+        step: The step ε.
+        value: φ(ε).
+        slope: φ'(ε).
+        at: The evaluation behind it, where φ comes from an objective.
+    """
+
+    step: float
+    value: float
+    slope: float
+    at: Evaluation | None = None
+
+    @property
+    def finite(self) -> bool:
+        """Whether value and slope are finite."""
+        return math.isfinite(self.value) and math.isfinite(self.slope)
+
+
+class Phi(Protocol):
+    """φ(ε): its value and slope at ε = 0, and trials elsewhere.
+
+    Attributes:
+        value: φ(0).
+        slope: φ'(0), negative along a descent direction.
+        eps: The machine precision of the numbers behind it.
+    """
+
+    value: float
+    slope: float
+    eps: float
+
+    def __call__(self, step: float) -> Trial:
+        """Return value and slope at ``step``."""
+        ...
+
+    def curvature(self) -> float:
+        """Return φ''(0)."""
+        ...
+
+
+class LineSearch(Protocol):
+    """What a method calls to choose its step."""
+
+    def __call__(self, phi: Phi, first_step: float) -> Trial | None:
+        """Return an acceptable trial on ``phi``, or None; ``first_step`` is the first guess."""
+        ...
+
+
+class LineFunction:
+    r""":math:`\varphi(\varepsilon) = J(\theta + \varepsilon\rho)` of an objective.
+
+    Args:
+        f: The objective J.
+        state: Where the line starts; its value and gradient are reused.
+        direction: The direction ρ, shape (n,).
+    """
+
+    def __init__(self, f: Objective, state: State, direction: Tensor) -> None:
+        """Take value and slope at 0 from ``state``; nothing is evaluated."""
+        self._f = f
+        self._state = state
+        self._direction = direction
+        self.value = float(state.value)
+        self.slope = float(state.grad.dot(direction))
+        self.eps = torch.finfo(state.x.dtype).eps
+
+    def __call__(self, step: float) -> Trial:
+        """Evaluate the objective at ``step``."""
+        at = self._f.evaluate(self._state.x.add(self._direction, alpha=step))
+        slope = float(at.grad.dot(self._direction)) if at.finite else math.nan
+        return Trial(step, at.number, slope, at)
+
+    def curvature(self) -> float:
+        """Return ρᵀHρ, from one Hessian product."""
+        at = self._f.evaluate(self._state.x, curvature=True)
+        return float(self._direction.dot(at.hessian_product(self._direction)))
+
+
+def exact_quadratic(phi: Phi, first_step: float = 1.0) -> Trial | None:
+    r"""Go to the minimum of the parabola with the value, slope and curvature of φ at 0.
+
+    :math:`\varepsilon^* = -\varphi'(0)/\varphi''(0) = -g^\top\rho \,/\, \rho^\top H\rho`, which on
+    a quadratic is the exact line search of Algorithm 8.9.
+
+    Args:
+        phi: The function of the step.
+        first_step: Not used: the step follows from the curvature.
+
+    Returns:
+        The trial there, or None where φ does not curve upward or is not finite there.
+
+    Example:
+        >>> from dlopt.line_search import ScalarPhi
+        >>> phi = ScalarPhi(lambda e: (e - 3) ** 2, lambda e: 2 * (e - 3), lambda e: 2.0)
+        >>> exact_quadratic(phi).step
+        3.0
+    """
+    curvature = phi.curvature()
+    if not (curvature > 0 and math.isfinite(curvature)):
+        return None
+    trial = phi(-phi.slope / curvature)
+    return trial if trial.finite else None
+
+
+def backtracking(
+    phi: Phi, first_step: float = 1.0, *, c1: float = 1e-4, max_evaluations: int = 60
+) -> Trial | None:
+    r"""Shrink the step until the decrease is a fair share of what the slope promised.
+
+    .. math:: \varphi(\varepsilon) \le \varphi(0) + c_1 \varepsilon \varphi'(0)
+
+    The Armijo rule; each new step minimises the parabola through φ(0), φ'(0) and φ(ε), kept within
+    [0.1, 0.5] of the old one (Nocedal & Wright, algorithm 3.1 and section 3.5).
+
+    Args:
+        phi: The function of the step, with φ'(0) < 0.
+        first_step: The first and longest step, > 0.
+        c1: The share of the decrease promised by the slope that is enough, in (0, 1).
+        max_evaluations: The most trials, >= 1.
+
+    Returns:
+        The first trial that decreases enough, or None.
+
+    Raises:
+        ValueError: A setting is out of range.
+
+    Example:
+        >>> from dlopt.line_search import ScalarPhi
+        >>> phi = ScalarPhi(lambda e: (e - 1) ** 2, lambda e: 2 * (e - 1))
+        >>> backtracking(phi, 8.0).step
+        1.0
+    """
+    _check(first_step, max_evaluations, c1=c1)
+    if not phi.slope < 0:
+        return None
+    step = first_step
+    for _ in range(max_evaluations):
+        trial = phi(step)
+        promised = phi.value + c1 * step * phi.slope
+        if trial.finite and trial.value <= promised and trial.value < phi.value:
+            return trial
+        bend = 2 * (trial.value - phi.value - step * phi.slope)
+        shrunk = -phi.slope * step * step / bend if trial.finite and bend > 0 else 0.0
+        step = min(max(shrunk, 0.1 * step), 0.5 * step)
+    return None
+
+
+def strong_wolfe(
+    phi: Phi,
+    first_step: float = 1.0,
+    *,
+    c1: float = 1e-4,
+    c2: float = 0.9,
+    max_growth: float = 10.0,
+    max_evaluations: int = 40,
+) -> Trial | None:
+    r"""Find a step that decreases enough and flattens the slope: the strong Wolfe conditions.
+
+    .. math::
+        \varphi(\varepsilon) \le \varphi(0) + c_1 \varepsilon \varphi'(0), \qquad
+        |\varphi'(\varepsilon)| \le c_2 |\varphi'(0)|
+
+    Nocedal & Wright, algorithms 3.5 (grow until a minimum is bracketed) and 3.6 (zoom into the
+    bracket), here as one loop over one bracket. Trial steps minimise the cubic through values and
+    slopes at its ends. Where the decrease drowns in rounding, slopes decide in its place (the
+    approximate Wolfe conditions of Hager & Zhang, SIAM J. Optim. 16, 2005).
+
+    Args:
+        phi: The function of the step, with φ'(0) < 0.
+        first_step: The first trial, > 0.
+        c1: The share of the promised decrease that is enough, 0 < c1 < c2.
+        c2: The share of the slope that may remain, c1 < c2 < 1.
+        max_growth: The most by which a step grows while nothing is bracketed, > 1.
+        max_evaluations: The most trials, >= 1.
+
+    Returns:
+        A trial that meets both conditions; failing that the lowest one that decreases enough;
+        failing that None.
+
+    Raises:
+        ValueError: A setting is out of range.
+
+    Example:
+        >>> from dlopt.line_search import ScalarPhi
+        >>> phi = ScalarPhi(lambda e: (e - 3) ** 2, lambda e: 2 * (e - 3))
+        >>> round(strong_wolfe(phi, 1.0, c2=0.1).step, 6)
+        3.0
+    """
+    _check(first_step, max_evaluations, c1=c1, c2=c2)
+    if not phi.slope < 0:
+        return None
+    noise = 10 * phi.eps * abs(phi.value)
+    low = Trial(0.0, phi.value, phi.slope)  # the best end of the bracket so far
+    high: Trial | None = None  # the other end, once a minimum is known to lie between
+    step, width, older_width = first_step, math.inf, math.inf
+    for _ in range(max_evaluations):
+        trial = phi(step)
+        armijo = trial.finite and trial.value <= phi.value + c1 * step * phi.slope
+        flat = trial.finite and abs(trial.value - phi.value) <= noise
+        enough = armijo or (flat and trial.slope <= (2 * c1 - 1) * phi.slope)
+        if enough and abs(trial.slope) <= -c2 * phi.slope:
+            return trial
+        higher = trial.value >= low.value and not (flat and trial.slope < 0)
+        if not enough or (low.step > 0 and higher):
+            high = trial
+        else:
+            toward_low = high.step < low.step if high is not None else False
+            if (trial.slope > 0) != toward_low:
+                high = low
+            low = trial
+        if high is None:
+            grown = _cubic_minimum(Trial(0.0, phi.value, phi.slope), low)
+            step = min(max(grown, 2 * low.step), max_growth * low.step)
+        else:
+            older_width, width = width, abs(high.step - low.step)
+            step = _inside(low, high, bisect=width > 0.66 * older_width)
+            if step in (low.step, high.step):
+                break
+    return low if low.value < phi.value else None
+
+
+class ScalarPhi:
+    """φ from plain functions of one number, to try a line search by itself.
+
+    Args:
+        value: φ.
+        slope: φ'.
+        curvature: φ'', where the search asks for it.
+    """
+
+    eps = torch.finfo(torch.float64).eps
+
+    def __init__(self, value, slope, curvature=None) -> None:  # type: ignore[no-untyped-def]
+        """Evaluate value and slope at 0."""
+        self._value, self._slope, self._curvature = value, slope, curvature
+        self.value, self.slope = float(value(0.0)), float(slope(0.0))
+        self.calls = 0
+
+    def __call__(self, step: float) -> Trial:
+        """Return value and slope at ``step``."""
+        self.calls += 1
+        return Trial(step, float(self._value(step)), float(self._slope(step)))
+
+    def curvature(self) -> float:
+        """Return φ''(0)."""
+        return float(self._curvature(0.0))
+
+
+def _inside(low: Trial, high: Trial, *, bisect: bool) -> float:
+    """Return the next step of the zoom: in the inner 80 % of the bracket."""
+    width = high.step - low.step
+    if not high.finite:  # nothing to interpolate: contract toward the finite end
+        return low.step + 0.1 * width
+    if bisect:
+        return low.step + 0.5 * width
+    ends = sorted((low.step + 0.1 * width, low.step + 0.9 * width))
+    return min(max(_cubic_minimum(low, high), ends[0]), ends[1])
+
+
+def _cubic_minimum(a: Trial, b: Trial) -> float:
+    """Minimise the cubic through two values and slopes (Nocedal & Wright, 3.59).
+
+    Returns infinity, on the side of ``b``, where that cubic has no minimum.
+    """
+    gap = b.step - a.step
+    d1 = a.slope + b.slope - 3 * (b.value - a.value) / gap
+    radicand = d1 * d1 - a.slope * b.slope
+    if not radicand >= 0:
+        return math.copysign(math.inf, gap)
+    d2 = math.copysign(math.sqrt(radicand), gap)
+    bottom = b.slope - a.slope + 2 * d2
+    if bottom == 0:
+        return math.copysign(math.inf, gap)
+    minimum = b.step - gap * (b.slope + d2 - d1) / bottom
+    return minimum if math.isfinite(minimum) else math.copysign(math.inf, gap)
+
+
+def _check(first_step: float, max_evaluations: int, *, c1: float, c2: float = 1.0) -> None:
+    if not (first_step > 0 and math.isfinite(first_step)):
+        raise ValueError(f"first_step must be > 0 and finite, got {first_step}")
+    if max_evaluations < 1:
+        raise ValueError(f"max_evaluations must be >= 1, got {max_evaluations}")
+    if not 0 < c1 < c2 <= 1:
+        raise ValueError(f"0 < c1 < c2 < 1 is required, got c1={c1}, c2={c2}")

@@ -1,0 +1,158 @@
+"""Run a method until a criterion is met, and record its path."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dlopt.method import Method, State, iterate
+from dlopt.objective import Objective
+
+REASONS = (
+    "gradient",  # converged: the gradient is below its tolerance
+    "max_steps",  # the budget of iterations is spent
+    "line_search",  # no acceptable point along the direction, even from a fresh start
+    "no_decrease",  # the decrease left is below what floating point can represent
+    "non_finite",  # the next point has no finite value or gradient
+    "singular",  # the literal Newton step met a singular system
+    "callback",  # the callback asked to stop
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Path:
+    """What a run of ``minimize`` found, and how.
+
+    Attributes:
+        x: The point returned, shape (n,): where the run converged, else the best point visited.
+        value: The objective there, 0-d.
+        grad: The gradient there, shape (n,).
+        states: The states visited, the first at x0 (only first and last with ``record=False``).
+        converged: Whether the gradient met its tolerance at ``x``.
+        reason: Why the run ended, one of ``REASONS``.
+        evaluations: Evaluations spent: one is one forward pass with at most one gradient.
+        hessian_products: Products with the Hessian spent (n for a whole Hessian).
+        counts: Evaluations spent when each state was reached, one entry a state.
+        seconds: Wall time when each state was reached, one entry a state.
+        values: The objective at each state.
+    """
+
+    x: Tensor
+    value: Tensor
+    grad: Tensor
+    states: tuple[State, ...]
+    converged: bool
+    reason: str
+    evaluations: int
+    hessian_products: int
+    counts: tuple[int, ...]
+    seconds: tuple[float, ...]
+    values: tuple[float, ...]
+
+    @property
+    def points(self) -> Tensor:
+        """The trajectory, shape (states, n)."""
+        return torch.stack([state.x for state in self.states])
+
+
+def minimize(
+    f: Callable[[Tensor], Tensor],
+    x0: Tensor,
+    method: Method[Any],
+    *,
+    max_steps: int = 1000,
+    grad_tol: float | None = None,
+    callback: Callable[[State], object] | None = None,
+    record: bool = True,
+) -> Path:
+    r"""Minimise ``f`` from ``x0`` by ``method``: stop at
+    :math:`\|\nabla f(x_t)\|_\infty \le \mathrm{grad\_tol}`.
+
+    Args:
+        f: Maps a tensor of shape (n,) to a 0-d tensor (to the residuals, shape (m,), for
+            ``LevenbergMarquardt``); autograd differentiates it.
+        x0: The start, shape (n,), float32 or float64, on any device; it is never changed.
+        method: What to run, for example ``Newton()``.
+        max_steps: The most iterations, >= 0.
+        grad_tol: Bound on the largest absolute entry of the gradient, > 0. By default
+            1e-10 times that of the first gradient (4e-5 times in float32): a share, so that
+            minimising c·f instead of f changes nothing.
+        callback: Called with every state; a true result ends the run.
+        record: Keep every state; otherwise only the first and the last.
+
+    Returns:
+        The path. A run that stops early returns the best point that it visited.
+
+    Raises:
+        ValueError: A setting is out of range, ``x0`` is no finite 1-D float tensor, or ``f`` has
+            no finite value and gradient there.
+
+    Example:
+        >>> import torch, dlopt
+        >>> path = dlopt.minimize(lambda x: ((x - 3) ** 4).sum(), torch.zeros(2), dlopt.Newton())
+        >>> path.converged, path.reason
+        (True, 'gradient')
+    """  # noqa: D205 - the criterion belongs into the first sentence
+    if isinstance(max_steps, bool) or not isinstance(max_steps, int) or max_steps < 0:
+        raise ValueError(f"max_steps must be an integer >= 0, got {max_steps!r}")
+    if grad_tol is not None and not (grad_tol > 0 and math.isfinite(grad_tol)):
+        raise ValueError(f"grad_tol must be > 0, got {grad_tol}")
+    objective = Objective(f)
+    is_minimum = getattr(method, "is_minimum", lambda f, state: True)
+    states: list[State] = []
+    counts: list[int] = []
+    seconds: list[float] = []
+    values: list[float] = []
+    tolerance = grad_tol or 0.0
+    began = time.perf_counter()
+    for step, state in enumerate(iterate(objective, x0, method)):
+        counts.append(objective.evaluations)
+        seconds.append(time.perf_counter() - began)
+        values.append(float(state.value))
+        largest = float(torch.linalg.vector_norm(state.grad, math.inf))
+        if step == 0:
+            best, least = state.plain, values[0]
+            if grad_tol is None:
+                tolerance = _relative(state) * largest
+        if record or step < 2:
+            states.append(state.plain)
+        else:
+            states[-1] = state.plain
+        if values[-1] < least:
+            best, least = state.plain, values[-1]
+        stop = bool(callback(state)) if callback is not None else False
+        reason = state.reason
+        if largest <= tolerance and is_minimum(objective, state):
+            reason = "gradient"
+        elif not reason and stop:
+            reason = "callback"
+        elif not reason and step >= max_steps:
+            reason = "max_steps"
+        if reason:
+            break
+    converged = reason == "gradient"
+    found = states[-1] if converged else best
+    return Path(
+        x=found.x,
+        value=found.value,
+        grad=found.grad,
+        states=tuple(states),
+        converged=converged,
+        reason=reason,
+        evaluations=objective.evaluations,
+        hessian_products=objective.hessian_products,
+        counts=tuple(counts),
+        seconds=tuple(seconds),
+        values=tuple(values),
+    )
+
+
+def _relative(state: State) -> float:
+    """Return the default tolerance as a share of the first gradient: 1e-10 in double precision."""
+    return float(torch.finfo(state.x.dtype).eps ** 0.64)

@@ -1,0 +1,171 @@
+"""Truncated Newton: Newton's method for many parameters, from Hessian products alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dlopt.objective import Evaluation, Objective
+from dlopt.trust_region import ModelStep, TrustState, check_radius, no_negative, trust_region_step
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TruncatedState(TrustState):
+    """A trust-region state with the norm of the first gradient, the measure of progress."""
+
+    first_norm: float
+
+
+@dataclass(frozen=True)
+class TruncatedNewton:
+    r"""Newton's method without a Hessian: conjugate gradients solve :math:`H s = -g` roughly.
+
+    Each product Hv is one more pass back through the graph of the gradient (Pearlmutter 1994).
+    The inner loop stops at the trust radius, at negative curvature, or once the residual is below
+    :math:`\eta\|g\|` with :math:`\eta = \min(\tfrac12, \|g\|/\|g_0\|)` (Steihaug 1983;
+    Nocedal & Wright, algorithm 7.2), so that steps get exact as the minimum comes near.
+
+    Args:
+        max_products: The most Hessian products a step, >= 1.
+        initial_radius: The first trust radius in the units of x, > 0.
+
+    Raises:
+        ValueError: A setting is out of range.
+
+    Example:
+        >>> import torch, dlopt
+        >>> x0 = torch.linspace(-1, 1, 1000, dtype=torch.float64)
+        >>> path = dlopt.minimize(lambda x: torch.cosh(x).sum(), x0, TruncatedNewton())
+        >>> path.converged
+        True
+    """
+
+    max_products: int = 1000
+    initial_radius: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        if self.max_products < 1:
+            raise ValueError(f"max_products must be >= 1, got {self.max_products}")
+        check_radius(self.initial_radius)
+
+    def init(self, f: Objective, x: Tensor) -> TruncatedState:
+        """Return the state at ``x``, shape (n,)."""
+        at = f.with_curvature(x)
+        return TruncatedState(
+            x=x,
+            value=at.value,
+            grad=at.grad,
+            radius=self.initial_radius,
+            first_norm=float(torch.linalg.vector_norm(at.grad)),
+        )
+
+    def step(self, f: Objective, state: TruncatedState) -> TruncatedState:
+        """Return the state after one truncated Newton step."""
+        base = f.with_curvature(state.x)
+
+        def model(radius: float) -> ModelStep:
+            nonlocal base
+            if not base.fresh:  # trials of a module's parameters overwrite what the graph needs
+                base = f.with_curvature(state.x)
+            return self._model_step(base, state, radius)
+
+        return trust_region_step(state, model, f.with_curvature)
+
+    def is_minimum(self, f: Objective, state: TruncatedState) -> bool:
+        """Return whether a short Lanczos run finds no direction of negative curvature."""
+        values, _ = _lanczos(f.with_curvature(state.x))
+        return no_negative(values)
+
+    def _model_step(self, at: Evaluation, state: TruncatedState, radius: float) -> ModelStep:
+        norm = float(torch.linalg.vector_norm(state.grad))
+        if norm <= math.sqrt(torch.finfo(state.x.dtype).eps) * state.first_norm:
+            values, vector = _lanczos(at)
+            if not no_negative(values):  # at a saddle the gradient shows no way out
+                s = math.copysign(radius, -float(state.grad.dot(vector))) * vector
+                curved = 0.5 * radius * radius * float(values[0])
+                return ModelStep(s, -float(state.grad.dot(s)) - curved)
+        forcing = min(0.5, norm / state.first_norm) if state.first_norm > 0 else 0.5
+        products = min(self.max_products, 2 * len(state.x) + 10)
+        return steihaug(at, state.grad, radius, forcing * norm, products)
+
+
+def steihaug(
+    at: Evaluation, grad: Tensor, radius: float, tolerance: float, max_products: int
+) -> ModelStep:
+    r"""Minimise :math:`g^\top s + \tfrac12 s^\top H s` roughly over :math:`\|s\| \le \Delta`.
+
+    Conjugate gradients from s = 0, whose iterates only ever move away from it: the first one
+    outside, or the first direction of negative curvature, is followed to the boundary (Steihaug,
+    SIAM J. Numer. Anal. 20, 1983; Nocedal & Wright, algorithm 7.2).
+
+    Args:
+        at: The evaluation that gives products with H.
+        grad: The gradient g, shape (n,).
+        radius: The radius Δ, > 0.
+        tolerance: The residual norm to stop at.
+        max_products: The most products with H, >= 1.
+
+    Returns:
+        The step and the decrease that the model promises for it.
+    """
+    s, r = torch.zeros_like(grad), grad
+    d = -r
+    decrease, rr = 0.0, float(r.dot(r))
+    for _ in range(max_products):
+        Hd = at.hessian_product(d)
+        curvature = float(d.dot(Hd))
+        if not math.isfinite(curvature):
+            curvature = 0.0  # no model along d: go to the boundary
+        length = rr / curvature if curvature > 0 else math.inf
+        to_boundary = _distance(s, d, radius)
+        tau = min(length, to_boundary)
+        s = s + tau * d
+        decrease += tau * rr - 0.5 * tau * tau * curvature
+        if tau == to_boundary:
+            break
+        r = r + tau * Hd
+        rr_new = float(r.dot(r))
+        if math.sqrt(rr_new) <= tolerance:
+            break
+        d = -r + (rr_new / rr) * d
+        rr = rr_new
+    return ModelStep(s, decrease)
+
+
+def _distance(s: Tensor, d: Tensor, radius: float) -> float:
+    """Return τ > 0 with ‖s + τ d‖ = radius, for ‖s‖ <= radius."""
+    dd, sd, ss = float(d.dot(d)), float(s.dot(d)), float(s.dot(s))
+    if dd == 0:
+        return 0.0
+    room = max(radius * radius - ss, 0.0)
+    root = math.sqrt(sd * sd + dd * room)
+    return room / (sd + root) if sd > 0 else (root - sd) / dd
+
+
+def _lanczos(at: Evaluation, steps: int = 20) -> tuple[Tensor, Tensor]:
+    """Return the Ritz values of H, ascending, and the vector of the least, from few products."""
+    n = len(at.x)
+    # Any start will do that is not orthogonal to what is sought; a fixed one keeps runs equal.
+    v = torch.cos(torch.arange(1, n + 1, dtype=at.x.dtype, device=at.x.device))
+    basis: list[Tensor] = []
+    products: list[Tensor] = []
+    for _ in range(min(steps, n)):
+        before = float(torch.linalg.vector_norm(v))
+        for b in basis * 2:  # twice, against rounding
+            v = v - b.dot(v) * b
+        norm = float(torch.linalg.vector_norm(v))
+        if not norm > 1e-10 * before:
+            break
+        basis.append(v / norm)
+        products.append(at.hessian_product(basis[-1]))
+        v = products[-1]
+    V, HV = torch.stack(basis), torch.stack(products)
+    T = V @ HV.T
+    if not bool(T.isfinite().all()):
+        return torch.zeros(1, dtype=v.dtype), basis[0]
+    values, vectors = torch.linalg.eigh((T + T.T) / 2)
+    return values, V.T @ vectors[:, 0]

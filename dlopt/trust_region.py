@@ -1,0 +1,195 @@
+r"""Trust regions: how far a quadratic model of the objective is believed.
+
+A model :math:`m(s) = g^\top s + \tfrac12 s^\top B s` is minimised over :math:`\|s\| \le \Delta`.
+The radius Δ shrinks where the model promised more than the objective gave, and grows where it was
+right (Nocedal & Wright, algorithm 4.1; Conn, Gould & Toint, *Trust-Region Methods*, 2000).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from dlopt.method import State
+from dlopt.objective import Evaluation
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TrustState(State):
+    """A state with the trust radius Δ for the next step, in the units of x."""
+
+    radius: float
+
+
+T = TypeVar("T", bound=TrustState)
+
+
+@dataclass(frozen=True, eq=False)
+class ModelStep:
+    """A minimiser of the model within a radius.
+
+    Attributes:
+        s: The step, shape (n,).
+        decrease: What the model promises, −m(s) >= 0.
+    """
+
+    s: Tensor
+    decrease: float
+
+
+class EigenModel:
+    """A model whose matrix B is known by its eigenvalues: each radius costs O(n²).
+
+    Args:
+        values: The eigenvalues λ of B, ascending, shape (n,).
+        vectors: Its eigenvectors, the columns of Q, shape (n, n).
+        slopes: The gradient in their basis, Qᵀg, shape (n,).
+    """
+
+    def __init__(self, values: Tensor, vectors: Tensor, slopes: Tensor) -> None:
+        """Keep the decomposition; it serves all radii."""
+        self._values, self._vectors, self._slopes = values, vectors, slopes
+
+    @classmethod
+    def of(cls, grad: Tensor, matrix: Tensor) -> EigenModel:
+        """Decompose a symmetric matrix B, shape (n, n), for the gradient g, shape (n,)."""
+        values, vectors = torch.linalg.eigh(matrix)
+        return cls(values, vectors, vectors.T @ grad)
+
+    def __call__(self, radius: float) -> ModelStep:
+        r"""Minimise the model over :math:`\|s\| \le` ``radius``.
+
+        The minimiser solves :math:`(B + \alpha I)s = -g` with the least α >= 0 that leaves
+        B + αI positive semidefinite and s within the radius: the damping of (8.28), chosen by
+        how far the model is trusted (Moré & Sorensen, SIAM J. Sci. Stat. Comput. 4, 1983).
+        """
+        values, slopes = self._values, self._slopes
+        alpha = self._damping(radius)
+        shifted = values + alpha
+        # A zero of B + αI meets a zero of the gradient in the "hard case": no step is needed
+        # along it for stationarity, and any step along it, up to the boundary, is allowed.
+        usable = shifted > 0
+        s = torch.where(usable, -slopes / torch.where(usable, shifted, 1.0), 0.0)
+        room = radius * radius - float(s.dot(s))
+        if not no_negative(values) and room > 1e-6 * radius * radius:
+            to_boundary = -math.copysign(1.0, float(slopes[0])) * math.sqrt(room + float(s[0]) ** 2)
+            s = s.clone()
+            s[0] = to_boundary
+        decrease = -float(slopes.dot(s)) - 0.5 * float((values * s).dot(s))
+        return ModelStep(self._vectors @ s, decrease)
+
+    def _damping(self, radius: float) -> float:
+        """Solve ‖s(α)‖ = Δ by Newton's method on 1/Δ − 1/‖s(α)‖, safeguarded by a bracket."""
+        values, slopes = self._values, self._slopes
+        lowest, norm_g = float(values[0]), float(torch.linalg.vector_norm(slopes))
+        scale = max(abs(lowest), abs(float(values[-1])))
+        low = max(0.0, -lowest)
+        tiny = torch.finfo(values.dtype).eps * (scale + norm_g / radius)
+        alpha = low if lowest > tiny else low + tiny
+        high = max(norm_g / radius - lowest, alpha)
+        for _ in range(60):
+            shifted = values + alpha
+            if not float(shifted[0]) > 0:
+                return alpha
+            s = slopes / shifted
+            norm = float(torch.linalg.vector_norm(s))
+            if norm <= radius * 1.001 and (alpha <= low + tiny or norm >= radius * 0.999):
+                return alpha
+            low, high = (alpha, high) if norm > radius else (low, alpha)
+            bend = float((s * s / shifted).sum())
+            newton = alpha + (norm - radius) / radius * norm * norm / bend if bend > 0 else -1.0
+            alpha = newton if low < newton < high else 0.5 * (low + high)
+        return alpha
+
+
+def trust_region_step(
+    state: T,
+    model: Callable[[float], ModelStep],
+    evaluate: Callable[[Tensor], Evaluation],
+    *,
+    max_trials: int = 60,
+) -> T:
+    r"""Try steps of a model, with ever smaller radii, until one lowers the objective.
+
+    The agreement :math:`\varrho = (J(\theta) - J(\theta + s)) / (-m(s))` of objective and model
+    decides: a step is taken if ϱ > 1e-4; below ϱ = ¼ the radius becomes a quarter of the step,
+    above 0.9 it is tripled if the step reached it.
+
+    Args:
+        state: Where the step starts, with the radius to try first.
+        model: Maps a radius to the model's minimiser within it.
+        evaluate: Evaluates the objective at a point, shape (n,).
+        max_trials: The most trials, >= 1.
+
+    Returns:
+        The next state; the same point with ``reason`` "no_decrease" where no step helps, or
+        "non_finite" where even the shortest had no finite value.
+    """
+    eps = torch.finfo(state.x.dtype).eps
+    value = float(state.value)
+    noise = 10 * eps * abs(value)
+    norm_x = float(torch.linalg.vector_norm(state.x))
+    radius, reason = state.radius, "no_decrease"
+    for _ in range(max_trials):
+        proposed = model(radius)
+        length = float(torch.linalg.vector_norm(proposed.s))
+        if not (proposed.decrease > 0 and length > eps * norm_x and math.isfinite(length)):
+            break
+        at = evaluate(state.x + proposed.s)
+        if not at.finite:
+            radius, reason = 0.25 * min(radius, length), "non_finite"
+            continue
+        reason = "no_decrease"
+        drowned = max(proposed.decrease, abs(value - at.number)) <= noise
+        if drowned:
+            # Values no longer tell a decrease from rounding; the gradients at both ends do.
+            decrease = -0.5 * float((state.grad + at.grad).dot(proposed.s))
+            gain = at.grad.norm() < 0.9 * state.grad.norm() and at.number <= value + noise
+        else:
+            decrease, gain = value - at.number, True
+        agreement = decrease / proposed.decrease
+        if agreement < 0.25:
+            new_radius = 0.25 * length
+        elif agreement > 0.9 and length > 0.8 * radius:
+            new_radius = 3.0 * radius
+        else:
+            new_radius = radius
+        if agreement > 1e-4 and gain:
+            return replace(state, x=at.x, value=at.value, grad=at.grad, radius=new_radius)
+        if drowned:
+            break
+        radius = min(new_radius, 0.25 * length)
+    return replace(state, reason=reason)
+
+
+def first_trust_state(at: Evaluation, radius: float | None) -> TrustState:
+    """Return the first state, with a radius as long as the point unless one is given."""
+    if radius is None:
+        radius = max(1.0, float(torch.linalg.vector_norm(at.x)))
+    return TrustState(x=at.x, value=at.value, grad=at.grad, radius=radius)
+
+
+def isotropic(state: TrustState) -> Tensor:
+    """Return the multiple of I whose step just fills the radius, shape (n, n).
+
+    It stands in for a matrix that is not finite: the step follows the gradient away from here.
+    """
+    norm = float(torch.linalg.vector_norm(state.grad))
+    return norm / state.radius * torch.eye(len(state.x), dtype=state.x.dtype, device=state.x.device)
+
+
+def no_negative(values: Tensor) -> bool:
+    """Return whether ascending eigenvalues are >= 0 up to rounding."""
+    scale = float(values.abs().max())
+    return float(values[0]) >= -100 * len(values) * torch.finfo(values.dtype).eps * scale
+
+
+def check_radius(initial_radius: float | None) -> None:
+    """Raise ``ValueError`` unless ``initial_radius`` is a finite number > 0, or None."""
+    if initial_radius is not None and not (initial_radius > 0 and math.isfinite(initial_radius)):
+        raise ValueError(f"initial_radius must be > 0 and finite, or None, got {initial_radius}")

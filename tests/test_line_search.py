@@ -1,0 +1,163 @@
+"""Line searches as scalar code: their conditions hold on random functions, and failures are told."""
+
+import math
+from functools import partial
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dlopt.line_search import (
+    LineFunction,
+    ScalarPhi,
+    backtracking,
+    exact_quadratic,
+    strong_wolfe,
+)
+from dlopt.method import State
+from dlopt.objective import Objective
+
+
+def wavy(minimum: float, ripple: float, frequency: float, scale: float) -> ScalarPhi:
+    """A valley at ``minimum`` > 0 with ripples, sloping down at 0."""
+    phase = frequency * minimum
+
+    def value(e: float) -> float:
+        return scale * ((e - minimum) ** 2 + ripple * (1 - math.cos(frequency * e - phase)))
+
+    def slope(e: float) -> float:
+        return scale * (2 * (e - minimum) + ripple * frequency * math.sin(frequency * e - phase))
+
+    return ScalarPhi(value, slope)
+
+
+functions = st.builds(
+    wavy,
+    st.floats(0.01, 100),
+    st.floats(0, 0.5),
+    st.floats(0.1, 10),
+    st.sampled_from([1e-8, 1.0, 1e8]),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(functions, st.floats(1e-6, 1e6), st.sampled_from([1e-3, 0.1, 0.5, 0.9]))
+def test_strong_wolfe_conditions(phi: ScalarPhi, first: float, c2: float) -> None:
+    if not phi.slope < 0:
+        return
+    trial = strong_wolfe(phi, first, c1=1e-4, c2=c2)
+    assert trial is not None
+    noise = 10 * phi.eps * abs(phi.value)
+    assert trial.value <= phi.value + 1e-4 * trial.step * phi.slope + noise
+    assert abs(trial.slope) <= c2 * abs(phi.slope)
+
+
+@settings(max_examples=200, deadline=None)
+@given(functions, st.floats(1e-6, 1e6))
+def test_backtracking_meets_armijo(phi: ScalarPhi, first: float) -> None:
+    if not phi.slope < 0:
+        return
+    trial = backtracking(phi, first)
+    assert trial is not None
+    assert trial.step <= first
+    assert trial.value <= phi.value + 1e-4 * trial.step * phi.slope
+    assert trial.value < phi.value
+
+
+@pytest.mark.parametrize("search", [backtracking, strong_wolfe])
+def test_a_wall_of_infinities_is_contracted_away(search) -> None:  # type: ignore[no-untyped-def]
+    def barrier(e: float) -> float:
+        return -math.log(1 - e) - 10 * e if e < 1 else math.nan
+
+    phi = ScalarPhi(barrier, lambda e: 1 / (1 - e) - 10 if e < 1 else math.nan)
+    trial = search(phi, 1e6)
+    assert trial is not None
+    assert trial.finite
+    assert trial.value < 0
+
+
+@pytest.mark.parametrize("search", [backtracking, strong_wolfe])
+def test_an_uphill_direction_is_refused(search) -> None:  # type: ignore[no-untyped-def]
+    assert search(ScalarPhi(lambda e: e, lambda e: 1.0), 1.0) is None
+
+
+@pytest.mark.parametrize("search", [backtracking, strong_wolfe])
+def test_a_lying_slope_ends_in_none(search) -> None:  # type: ignore[no-untyped-def]
+    phi = ScalarPhi(lambda e: 1 + e, lambda e: -1.0)
+    assert search(phi, 1.0) is None
+    assert phi.calls <= 61
+
+
+def test_strong_wolfe_is_exact_on_a_parabola_in_few_evaluations() -> None:
+    phi = ScalarPhi(lambda e: (e - 3) ** 2, lambda e: 2 * (e - 3))
+    trial = strong_wolfe(phi, 1.0, c1=1e-8, c2=1e-6)
+    assert trial is not None
+    assert trial.step == pytest.approx(3, rel=1e-6)
+    assert phi.calls == 2
+
+
+def test_strong_wolfe_grows_while_nothing_is_bracketed() -> None:
+    phi = ScalarPhi(lambda e: -math.log1p(e) + 1e-6 * e, lambda e: -1 / (1 + e) + 1e-6)
+    trial = strong_wolfe(phi, 1e-3, c2=0.1)
+    assert trial is not None
+    assert trial.step > 8
+
+
+def test_strong_wolfe_on_a_function_without_minimum_returns_its_best() -> None:
+    trial = strong_wolfe(ScalarPhi(lambda e: -e, lambda e: -1.0), 1.0, max_evaluations=7)
+    assert trial is not None
+    assert trial.step == pytest.approx(1e6)
+
+
+def test_rounding_does_not_defeat_strong_wolfe() -> None:
+    """With 1e16 added to J, all differences near the minimum are rounding; slopes decide."""
+    phi = ScalarPhi(lambda e: 1e16 + (e - 1) ** 2, lambda e: 2 * (e - 1))
+    trial = strong_wolfe(phi, 0.3, c2=0.1)
+    assert trial is not None
+    assert abs(trial.step - 1) <= 0.1
+
+
+@given(st.floats(1e-3, 1e3), st.floats(-50, -0.1), st.floats(-1e3, 1e3))
+def test_exact_quadratic_finds_the_vertex(bend: float, slope: float, offset: float) -> None:
+    phi = ScalarPhi(
+        lambda e: offset + slope * e + bend * e * e / 2, lambda e: slope + bend * e, lambda e: bend
+    )
+    trial = exact_quadratic(phi)
+    assert trial is not None
+    assert trial.step == pytest.approx(-slope / bend)
+
+
+@pytest.mark.parametrize("curvature", [0.0, -1.0, math.nan, math.inf])
+def test_exact_quadratic_needs_upward_curvature(curvature: float) -> None:
+    phi = ScalarPhi(lambda e: -e, lambda e: -1.0, lambda e: curvature)
+    assert exact_quadratic(phi) is None
+
+
+def test_line_function_of_an_objective() -> None:
+    f = Objective(lambda x: (x**4).sum())
+    x = torch.tensor([1.0, 2.0], dtype=torch.float64)
+    at = f.evaluate(x)
+    d = torch.tensor([-1.0, 0.5], dtype=torch.float64)
+    phi = LineFunction(f, State(x=x, value=at.value, grad=at.grad), d)
+    assert phi.slope == pytest.approx(-4 + 16)
+    assert phi.curvature() == pytest.approx(12 + 12)
+    trial = phi(0.5)
+    assert trial.value == pytest.approx(0.5**4 + 2.25**4)
+    assert trial.slope == pytest.approx(4 * 0.5**3 * -1 + 4 * 2.25**3 * 0.5)
+
+
+@pytest.mark.parametrize(
+    ("search", "message"),
+    [
+        (partial(strong_wolfe, first_step=0.0), "first_step must be > 0 and finite, got 0.0"),
+        (partial(backtracking, first_step=math.nan), "first_step must be > 0 and finite, got nan"),
+        (partial(strong_wolfe, c1=0.5, c2=0.1), "got c1=0.5, c2=0.1"),
+        (partial(strong_wolfe, c2=1.5), "got c1=0.0001, c2=1.5"),
+        (partial(backtracking, max_evaluations=0), "max_evaluations must be >= 1, got 0"),
+    ],
+)
+def test_settings_are_checked(search, message: str) -> None:  # type: ignore[no-untyped-def]
+    phi = ScalarPhi(lambda e: (e - 1) ** 2, lambda e: 2 * (e - 1))
+    with pytest.raises(ValueError, match=message):
+        search(phi)

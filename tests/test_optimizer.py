@@ -1,0 +1,238 @@
+"""`MethodOptimizer`: the same iterates as `minimize`, PyTorch's conventions, exact checkpoints."""
+
+import copy
+import io
+import itertools
+import warnings
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, mse_loss
+
+import dlopt
+from dlopt.empirical_risk import EmpiricalRisk
+
+METHODS = {
+    "gradient_descent": dlopt.GradientDescent(learning_rate=0.1, momentum=0.9),
+    "steepest_descent": dlopt.SteepestDescent(),
+    "exact_steepest_descent": dlopt.SteepestDescent(dlopt.exact_quadratic),
+    "newton": dlopt.Newton(),
+    "damped_newton": dlopt.Newton(damping=0.1),
+    "truncated_newton": dlopt.TruncatedNewton(),
+}
+GRADIENT_ONLY = ["gradient_descent", "steepest_descent"]
+each = pytest.mark.parametrize("name", METHODS)
+
+
+def task(dtype: torch.dtype = torch.float64) -> tuple[nn.Module, Tensor, Tensor]:
+    """A small network and its data."""
+    g = torch.Generator().manual_seed(3)
+    x = torch.randn(40, 3, generator=g, dtype=dtype)
+    y = torch.sin(x[:, :1]) + 0.3 * x[:, 1:2]
+    net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1)).to(dtype)
+    with torch.no_grad():
+        for p in net.parameters():
+            p.copy_(torch.randn(p.shape, generator=g, dtype=dtype) / 2)
+    return net, x, y
+
+
+def flat(net: nn.Module) -> Tensor:
+    return torch.cat([p.detach().reshape(-1) for p in net.parameters()])
+
+
+@each
+@pytest.mark.parametrize("full_batch", [False, True])
+def test_visits_the_iterates_of_minimize(name: str, full_batch: bool) -> None:
+    net, x, y = task()
+    risk = EmpiricalRisk(net, x, y, mse_loss)
+    expected = dlopt.minimize(risk, risk.initial, METHODS[name], max_steps=12)
+    optimizer = dlopt.MethodOptimizer(net.parameters(), METHODS[name], full_batch=full_batch)
+    for before, after in itertools.pairwise(expected.states):
+        loss = optimizer.step(lambda: mse_loss(net(x), y))
+        torch.testing.assert_close(loss, before.value, rtol=1e-12, atol=0.0)
+        torch.testing.assert_close(flat(net), after.x, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("name", GRADIENT_ONLY)
+def test_a_closure_written_for_torch_lbfgs_works_unchanged(name: str) -> None:
+    paths = []
+    for with_backward in (True, False):
+        net, x, y = task()
+        optimizer = dlopt.MethodOptimizer(net.parameters(), METHODS[name])
+
+        def closure() -> Tensor:
+            optimizer.zero_grad()
+            loss = mse_loss(net(x), y)
+            if with_backward:
+                loss.backward()
+            return loss
+
+        losses = [float(optimizer.step(closure)) for _ in range(10)]
+        assert losses[-1] < losses[0]
+        paths.append(flat(net))
+    assert torch.equal(*paths)
+
+
+@each
+def test_resumes_identically_from_a_checkpoint(name: str) -> None:
+    def run(steps: int, optimizer: dlopt.MethodOptimizer, net: nn.Module) -> None:
+        _, x, y = task()
+        for _ in range(steps):
+            optimizer.step(lambda: mse_loss(net(x), y))
+
+    net, _, _ = task()
+    optimizer = dlopt.MethodOptimizer(net.parameters(), METHODS[name])
+    run(4, optimizer, net)
+    file = io.BytesIO()
+    torch.save({"net": net.state_dict(), "optimizer": optimizer.state_dict()}, file)
+    run(5, optimizer, net)
+
+    file.seek(0)
+    saved = torch.load(file, weights_only=True)
+    other, _, _ = task()
+    other.load_state_dict(saved["net"])
+    resumed = dlopt.MethodOptimizer(other.parameters(), METHODS[name])
+    resumed.load_state_dict(saved["optimizer"])
+    before = resumed.state_dict()["state"][0]
+    for key, value in saved["optimizer"]["state"][0].items():
+        assert torch.equal(torch.as_tensor(before[key]), torch.as_tensor(value))
+    run(5, resumed, other)
+    assert torch.equal(flat(other), flat(net))
+
+
+@pytest.mark.parametrize("name", ["newton", "truncated_newton", "exact_steepest_descent"])
+def test_curvature_after_backward_is_a_clear_error(name: str) -> None:
+    net, x, y = task()
+    optimizer = dlopt.MethodOptimizer(net.parameters(), METHODS[name])
+
+    def closure(create_graph: bool) -> Tensor:
+        loss = mse_loss(net(x), y)
+        loss.backward(create_graph=create_graph)
+        return loss
+
+    start = flat(net)
+    with pytest.raises(ValueError, match="without calling backward"):
+        optimizer.step(lambda: closure(False))
+    assert torch.equal(flat(net), start)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Using backward.. with create_graph=True")
+        loss = optimizer.step(lambda: closure(True))
+    assert mse_loss(net(x), y) < loss
+
+
+def test_levenberg_marquardt_takes_residuals() -> None:
+    net, x, y = task()
+    optimizer = dlopt.MethodOptimizer(net.parameters(), dlopt.LevenbergMarquardt())
+    losses = [float(optimizer.step(lambda: (net(x) - y).reshape(-1))) for _ in range(15)]
+    assert losses[0] == pytest.approx(((task()[0](x) - y) ** 2).sum().item())
+    assert losses[-1] < 1e-2 * losses[0]
+
+
+def test_each_step_sees_its_own_minibatch() -> None:
+    net, x, y = task()
+    optimizer = dlopt.MethodOptimizer(net.parameters(), dlopt.GradientDescent(0.05))
+    twin = copy.deepcopy(net)
+    sgd = torch.optim.SGD(twin.parameters(), lr=0.05)
+    for i in range(8):
+        rows = slice(5 * i, 5 * i + 5)
+        optimizer.step(lambda rows=rows: mse_loss(net(x[rows]), y[rows]))
+        sgd.zero_grad()
+        mse_loss(twin(x[rows]), y[rows]).backward()
+        sgd.step()
+    torch.testing.assert_close(flat(net), flat(twin))
+
+
+def test_parameters_changed_from_outside_are_noticed() -> None:
+    net, x, y = task()
+    optimizer = dlopt.MethodOptimizer(
+        net.parameters(), dlopt.GradientDescent(0.05), full_batch=True
+    )
+    optimizer.step(lambda: mse_loss(net(x), y))
+    with torch.no_grad():
+        for p in net.parameters():
+            p.mul_(0.5)
+    expected = mse_loss(net(x), y).detach()
+    torch.testing.assert_close(optimizer.step(lambda: mse_loss(net(x), y)), expected)
+
+
+def test_full_batch_saves_an_evaluation_a_step() -> None:
+    counts = []
+    for full_batch in (False, True):
+        net, x, y = task()
+        calls = 0
+
+        def closure() -> Tensor:
+            nonlocal calls
+            calls += 1
+            return mse_loss(net(x), y)
+
+        method = dlopt.GradientDescent(0.05)
+        optimizer = dlopt.MethodOptimizer(net.parameters(), method, full_batch=full_batch)
+        for _ in range(10):
+            optimizer.step(closure)
+        counts.append(calls)
+    assert counts == [20, 11]
+
+
+def test_a_loss_that_is_not_finite_leaves_the_parameters_alone() -> None:
+    net, x, y = task()
+    optimizer = dlopt.MethodOptimizer(net.parameters(), dlopt.SteepestDescent())
+    optimizer.step(lambda: mse_loss(net(x), y))
+    before = flat(net)
+    loss = optimizer.step(lambda: mse_loss(net(x), y) * float("nan"))
+    assert bool(loss.isnan())
+    assert optimizer.reason == "non_finite"
+    assert torch.equal(flat(net), before)
+    optimizer.step(lambda: mse_loss(net(x), y))
+    assert optimizer.reason == ""
+    assert mse_loss(net(x), y) < mse_loss(task()[0](x), y)
+
+
+def test_unused_and_frozen_parameters_stay() -> None:
+    net, x, y = task()
+    spare = nn.Parameter(torch.ones(2, dtype=torch.float64))
+    net[0].bias.requires_grad_(False)
+    frozen = net[0].bias.clone()
+    optimizer = dlopt.MethodOptimizer([*net.parameters(), spare], dlopt.Newton())
+    for _ in range(3):
+        optimizer.step(lambda: mse_loss(net(x), y))
+    assert torch.equal(net[0].bias, frozen)
+    assert torch.equal(spare.detach(), torch.ones(2, dtype=torch.float64))
+
+
+def test_works_with_a_scheduler_free_training_loop_on_classes() -> None:
+    g = torch.Generator().manual_seed(0)
+    x = torch.randn(60, 4, generator=g)
+    labels = (x[:, 0] > 0).long() + (x[:, 1] > 0).long()
+    net = nn.Linear(4, 3)
+    optimizer = dlopt.MethodOptimizer(net.parameters(), dlopt.TruncatedNewton())
+    for _ in range(10):
+        optimizer.step(lambda: cross_entropy(net(x), labels) + 1e-2 * flat_norm(net))
+    assert cross_entropy(net(x), labels) < 0.7
+
+
+def flat_norm(net: nn.Module) -> Tensor:
+    return sum((p * p).sum() for p in net.parameters())  # type: ignore[return-value]
+
+
+def test_bad_parameters_are_named() -> None:
+    method = dlopt.Newton()
+    a, b = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(3))
+    with pytest.raises(ValueError, match="empty parameter list"):
+        dlopt.MethodOptimizer([], method)
+    with pytest.raises(ValueError, match="one parameter group, got a second"):
+        dlopt.MethodOptimizer([{"params": [a]}, {"params": [b]}], method)
+    with pytest.raises(ValueError, match=r"real floating-point tensors, got torch\.complex64"):
+        dlopt.MethodOptimizer([nn.Parameter(torch.ones(2, dtype=torch.complex64))], method)
+    whole = nn.Parameter(torch.ones(2, dtype=torch.int64), requires_grad=False)
+    with pytest.raises(ValueError, match=r"real floating-point tensors, got torch\.int64"):
+        dlopt.MethodOptimizer([whole, a], method)
+    with pytest.raises(ValueError, match="share one dtype and device"):
+        dlopt.MethodOptimizer([a, nn.Parameter(torch.ones(1, dtype=torch.float64))], method)
+    with pytest.raises(ValueError, match="closure must compute and return the loss, got None"):
+        dlopt.MethodOptimizer([a], method).step()
+    with pytest.raises(ValueError, match="one parameter group, got a second"):
+        dlopt.MethodOptimizer([a], method).add_param_group({"params": [b]})
+    with pytest.raises(ValueError, match="0-d tensor, got float"):
+        dlopt.MethodOptimizer([a], method).step(lambda: 1.0)  # type: ignore[arg-type, return-value]

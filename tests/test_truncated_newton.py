@@ -1,0 +1,76 @@
+"""Truncated Newton: its inner solver, its scale, and its way out of saddles."""
+
+import math
+
+import pytest
+import torch
+
+import dlopt
+from dlopt.objective import Objective
+from dlopt.problems import quadratic, rosenbrock, spectrum
+from dlopt.truncated_newton import TruncatedNewton, steihaug
+
+
+def test_steihaug_solves_a_system_to_its_tolerance() -> None:
+    q = quadratic(spectrum(30, 100.0))
+    at = Objective(q).with_curvature(q.x0)
+    step = steihaug(at, at.grad, 1e6, 1e-10, 100)
+    torch.testing.assert_close(step.s, q.minimizers[0] - q.x0, rtol=1e-8, atol=1e-8)
+    assert step.decrease == pytest.approx(float(at.value))
+
+
+def test_steihaug_stops_at_the_boundary() -> None:
+    q = quadratic(spectrum(30, 100.0))
+    at = Objective(q).with_curvature(q.x0)
+    lengths = [float(steihaug(at, at.grad, r, 1e-10, 100).s.norm()) for r in (0.01, 0.5, 2.0)]
+    assert lengths == pytest.approx([0.01, 0.5, 2.0])
+
+
+def test_steihaug_follows_negative_curvature_to_the_boundary() -> None:
+    q = quadratic(torch.tensor([1.0, -0.5], dtype=torch.float64))
+    at = Objective(q).with_curvature(torch.tensor([1.0, 0.1], dtype=torch.float64))
+    step = steihaug(at, at.grad, 7.0, 1e-10, 100)
+    assert float(step.s.norm()) == pytest.approx(7.0)
+    model = at.grad.dot(step.s) + 0.5 * step.s.dot(at.hessian_product(step.s))
+    assert step.decrease == pytest.approx(-float(model))
+
+
+def test_many_parameters() -> None:
+    x0 = rosenbrock(2).x0.repeat(500)
+
+    def f(x: torch.Tensor) -> torch.Tensor:
+        a, b = x[::2], x[1::2]
+        return (100 * (b - a * a) ** 2 + (1 - a) ** 2).sum()
+
+    path = dlopt.minimize(f, x0, TruncatedNewton())
+    assert path.converged
+    assert path.evaluations < 60
+    torch.testing.assert_close(path.x, torch.ones(1000, dtype=torch.float64))
+
+
+def test_products_are_capped() -> None:
+    q = quadratic(spectrum(200, 1e6))
+    path = dlopt.minimize(q, q.x0, TruncatedNewton(max_products=5), max_steps=10)
+    assert path.hessian_products <= 50 + 20
+
+
+def test_finds_its_way_out_of_a_saddle_in_many_dimensions() -> None:
+    """Started exactly at the saddle, where the gradient is zero, of Σ x⁴/4 − x₁²/2 + Σ x²/2."""
+
+    def f(x: torch.Tensor) -> torch.Tensor:
+        return (x**4).sum() / 4 + (x * x).sum() / 2 - x[0] ** 2
+
+    path = dlopt.minimize(f, torch.zeros(50, dtype=torch.float64), TruncatedNewton())
+    assert abs(float(path.x[0])) == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"max_products": 0}, "max_products must be >= 1, got 0"),
+        ({"initial_radius": math.inf}, "initial_radius must be > 0 and finite, or None, got inf"),
+    ],
+)
+def test_settings_are_checked(settings: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TruncatedNewton(**settings)  # type: ignore[arg-type]

@@ -110,6 +110,8 @@ class SteepestDescent:
         if slope == 0:
             return replace(state, reason="no_decrease")
         first = state.change / slope if state.change < 0 else first_step(state)
+        if not (slope > -math.inf and 0 < first < math.inf):
+            return replace(state, reason="non_finite")  # the square of the gradient overflows
         trial = self.line_search(LineFunction(f, state, -g), first)
         if trial is None:
             return replace(state, reason="line_search")

@@ -52,6 +52,17 @@ def test_steepest_descent_reaches_a_minimum(search: dlopt.line_search.LineSearch
     torch.testing.assert_close(path.x, q.minimizers[0], rtol=1e-7, atol=1e-7)
 
 
+@pytest.mark.parametrize("search", [dlopt.strong_wolfe, dlopt.backtracking])
+def test_steepest_descent_follows_an_endless_fall_to_the_end_of_the_numbers(
+    search: dlopt.line_search.LineSearch,
+) -> None:
+    for dtype in (torch.float32, torch.float64):
+        x0 = torch.tensor([1.0, 2.0], dtype=dtype)
+        path = dlopt.minimize(lambda x: (x**3).sum(), x0, dlopt.SteepestDescent(search))
+        assert path.reason in ("non_finite", "line_search", "max_steps")
+        assert -math.inf < float(path.value) < -1e10
+
+
 def test_steepest_descent_stops_at_a_stationary_start() -> None:
     def f(x: Tensor) -> Tensor:
         return (x**4).sum()

@@ -1,4 +1,4 @@
-"""Line searches as scalar code: their conditions hold on random functions, and failures are told."""
+"""Line searches as scalar code: their conditions on random functions, and how they fail."""
 
 import math
 from functools import partial

@@ -183,7 +183,7 @@ def test_a_diverging_run_returns_its_best_point() -> None:
     assert float(path.value) == min(path.values)
 
 
-# --- Ends ------------------------------------------------------------------------------------------
+# --- Ends -----------------------------------------------------------------------------------------
 
 
 def test_every_end_says_why() -> None:

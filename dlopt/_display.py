@@ -1,0 +1,78 @@
+"""What the notebook-side modules share: is this session live, and one card for every picture."""
+
+from __future__ import annotations
+
+import base64
+import html
+import os
+from collections.abc import Callable
+
+_CARD = (
+    "display:block;box-sizing:border-box;background:#fff;color:#1f1f1f;margin:0;"
+    "padding:.5rem;border-radius:.25rem"
+)
+_CAPTION = (
+    "color:#1f1f1f;font-size:.9rem;line-height:1.4;font-weight:400;text-align:left;margin:.4rem 0 0"
+)
+_IMAGE = "display:block;max-width:100%;height:auto;margin:0;padding:0;background-color:#fff"
+
+
+def is_live() -> bool:
+    """Say whether a reader sits at a kernel: a notebook that is not executed for the book."""
+    from IPython.core.getipython import get_ipython
+
+    if os.environ.get("DLOPT_STATIC", "") not in ("", "0"):
+        return False
+    return getattr(get_ipython(), "kernel", None) is not None
+
+
+def display(value: object) -> None:
+    """Display a value in the notebook; elsewhere IPython prints its text."""
+    import IPython.display
+
+    send: Callable[..., object] = IPython.display.display
+    send(value)
+
+
+def data_uri(data: bytes) -> str:
+    """Return the picture as a data URI; its first bytes tell PNG from WebP."""
+    kind = "png" if data.startswith(b"\x89PNG") else "webp"
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def figure_html(
+    source: str, alt: str, caption: str, width: int, *, controls: str = "", script: str = ""
+) -> str:
+    """Return a ``<figure>``: a white card that reads the same in both themes and on a phone."""
+    # A caption much wider than its picture is hard to read; the rest is padding and border.
+    card = f"{_CARD};max-width:{max(width, 440) + 40}px"
+    # The class dark-light keeps the book's theme from dimming the picture in its dark mode.
+    return (
+        f'<figure class="dlopt-figure" style="{card}">{controls}'
+        f'<img class="dark-light" src="{source}" alt="{html.escape(alt)}" width="{width}" '
+        f'style="{_IMAGE}">'
+        f'<figcaption style="{_CAPTION}">{html.escape(caption)}</figcaption>{script}</figure>'
+    )
+
+
+def require_text(name: str, text: object) -> str:
+    """Return ``text`` if it is a string with something in it, else raise ``ValueError``."""
+    if not isinstance(text, str) or not text.strip():
+        raise ValueError(f"{name} must be a non-empty string, got {text!r}")
+    return text
+
+
+class Card:
+    """HTML that displays itself, with a text for where HTML can't be shown."""
+
+    def __init__(self, markup: str, text: str) -> None:
+        """Keep both."""
+        self.markup, self.text = markup, text
+
+    def __repr__(self) -> str:
+        """Return the text."""
+        return self.text
+
+    def _repr_html_(self) -> str:
+        """Return the markup."""
+        return self.markup

@@ -1,0 +1,47 @@
+"""Listings are the library's own source, and a table's code lines exist."""
+
+import inspect
+from pathlib import Path
+
+import pytest
+
+from dlopt import Newton
+from dlopt.listing import beside, listing
+from dlopt.newton import newton_step
+
+
+def test_listing_is_the_source_without_docstrings() -> None:
+    shown = listing(Newton, newton_step).text
+    source = (inspect.getsource(Newton) + inspect.getsource(newton_step)).splitlines()
+    assert set(shown.splitlines()) <= {*source, ""}
+    assert '"""' not in shown
+    assert "def step(self, f: Objective, state: TrustState) -> TrustState:" in shown
+    namespace = {"dataclass": lambda **_: lambda c: c, "Tensor": object}
+    exec(compile("from __future__ import annotations\n" + shown, "listing", "exec"), namespace)
+
+
+def test_listing_renders_as_python() -> None:
+    markdown = listing(newton_step)._repr_markdown_()
+    assert markdown.startswith("```python\ndef newton_step(")
+    assert markdown.endswith("\n```")
+
+
+def test_beside_finds_the_line_where_it_stands() -> None:
+    table = beside("Newton", [("the step", newton_step, "return")])
+    said, code, place = table.rows[0]
+    number = int(place.rsplit(":", 1)[1])
+    lines = Path(inspect.getsourcefile(newton_step)).read_text(encoding="utf8").splitlines()
+    assert lines[number - 1].strip() == code
+    assert code in table._repr_html_()
+    assert said in table._repr_html_()
+
+
+@pytest.mark.parametrize("beginning", ["no such line", ""])
+def test_beside_refuses_a_line_that_is_not_there(beginning: str) -> None:
+    with pytest.raises(ValueError, match="one line of newton_step must begin with"):
+        beside("Newton", [("the step", newton_step, beginning)])
+
+
+def test_nothing_to_show() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        listing()

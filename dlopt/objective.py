@@ -245,8 +245,9 @@ def _rows(outputs: Sequence[Tensor], inputs: Sequence[Tensor], like: Tensor) -> 
     rows = like.numel()
     if rows <= _BATCHED_ROWS:
         try:
-            units = torch.eye(rows, dtype=like.dtype, device=like.device).split(_CHUNK)
-            return torch.cat([_pull_back(outputs, inputs, some) for some in units])
+            units = torch.eye(rows, dtype=like.dtype, device=like.device)
+            parts = torch.split(units, _CHUNK)
+            return torch.cat([_pull_back(outputs, inputs, part) for part in parts])
         except RuntimeError:
             pass  # some backward passes cannot be batched (in-place or custom operations)
     matrix = like.new_empty(rows, sum(t.numel() for t in inputs))

@@ -106,6 +106,10 @@ class MethodOptimizer(torch.optim.Optimizer):
         super().load_state_dict(state_dict)
         self._last = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return everything, where PyTorch's own would leave a copy without its method."""
+        return {**self.__dict__, **super().__getstate__()}
+
     def _current(self, f: _ModuleObjective) -> State:
         """Return the state to step from: the parameters as they are, the memory as it was."""
         x = _flatten([p.detach() for p in self._parameters]).clone()
@@ -149,8 +153,10 @@ class _ModuleObjective(Objective):
         for p in self._parameters:
             p.grad = None
         loss = self._closure()
-        if not isinstance(loss, Tensor) or all(p.grad is None for p in self._parameters):
+        if all(p.grad is None for p in self._parameters):
             return loss, self._parameters, None
+        if isinstance(loss, float) or (isinstance(loss, Tensor) and loss.numel() == 1):
+            loss = torch.as_tensor(loss, device=x.device).reshape(())  # what torch's LBFGS takes
         slopes = [torch.zeros_like(p) if p.grad is None else p.grad for p in self._parameters]
         slopes = [g.to_dense() if g.is_sparse else g for g in slopes]
         if curvature and not any(g.requires_grad for g in slopes):

@@ -74,6 +74,32 @@ def test_a_closure_written_for_torch_lbfgs_works_unchanged(name: str) -> None:
     assert torch.equal(*paths)
 
 
+def test_a_closure_may_return_a_float_as_for_torch_lbfgs() -> None:
+    net, x, y = task()
+    optimizer = dlopt.MethodOptimizer(net.parameters(), dlopt.SteepestDescent())
+
+    def closure() -> float:
+        optimizer.zero_grad()
+        loss = mse_loss(net(x), y)
+        loss.backward()
+        return loss.item()
+
+    losses = [float(optimizer.step(closure)) for _ in range(5)]  # type: ignore[arg-type]
+    assert losses == sorted(losses, reverse=True)
+
+
+@each
+def test_a_deep_copy_goes_its_own_way(name: str) -> None:
+    net, x, y = task()
+    optimizer = dlopt.MethodOptimizer(net.parameters(), METHODS[name])
+    optimizer.step(lambda: mse_loss(net(x), y))
+    twin, twin_optimizer = copy.deepcopy((net, optimizer))
+    twin_optimizer.step(lambda: mse_loss(twin(x), y))
+    assert not torch.equal(flat(twin), flat(net))
+    optimizer.step(lambda: mse_loss(net(x), y))
+    assert torch.equal(flat(twin), flat(net))
+
+
 @each
 def test_resumes_identically_from_a_checkpoint(name: str) -> None:
     def run(steps: int, optimizer: dlopt.MethodOptimizer, net: nn.Module) -> None:

@@ -1,0 +1,77 @@
+# The commands of this project. `make` alone lists them.
+PYTHON ?= python3
+CONSTRAINTS ?= constraints.txt
+SEED ?= 0
+SCALE ?= book
+DEVICE ?= cpu
+WORKERS ?= 2
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL = $(BIN)/python -m pip install $(addprefix --constraint=,$(CONSTRAINTS)) --editable
+EXECUTE = $(BIN)/python book/_tools/execute.py --workers $(WORKERS)
+MAKE_QUIETLY = @$(MAKE) --no-print-directory
+
+.PHONY: help book test live notebooks verdicts tidy repository bench clean \
+	check-style check-types check-all
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+book: $(VENV)/book ## execute the notebooks and build the book in _build/html
+	@$(EXECUTE)
+	@$(BIN)/jupyter-book build -n -W --keep-going --quiet .
+	@echo "The book is in _build/html: open _build/html/index.html in a browser."
+
+test: ## run everything that guards the project
+	@$(PYTHON) book/_tools/chromium.py
+	$(MAKE_QUIETLY) $(VENV)/test
+	$(MAKE_QUIETLY) --keep-going check-style check-types check-all
+
+live: $(VENV)/book ## open the notebooks in JupyterLab
+	@git config filter.notebook.clean "python3 book/_tools/notebook_filter.py" || true
+	$(BIN)/jupyter lab notebooks
+
+notebooks: $(VENV)/book ## execute with SEED=0 SCALE=smoke|book|full DEVICE=cpu|cuda, in _build/runs
+	@$(EXECUTE) --seed $(SEED) --scale $(SCALE) --device $(DEVICE)
+
+verdicts: $(VENV)/book ## write the verdicts of the executed book into the committed notebooks
+	@$(EXECUTE)
+	@$(BIN)/python book/_tools/notebook_filter.py --from _build/executed notebooks/*.ipynb
+
+tidy: $(VENV)/test ## format code and notebooks as the checks want them
+	@$(BIN)/ruff check --fix --quiet . || true
+	@$(BIN)/ruff format --quiet .
+	@$(PYTHON) book/_tools/set_repository.py
+
+repository: ## set the repository's address everywhere: URL=https://github.com/you/yours
+	@$(PYTHON) book/_tools/set_repository.py $(URL)
+
+bench: $(VENV)/bench ## compare with SciPy, PyTorch and pytorch-minimize
+	$(BIN)/python -m benchmarks
+
+clean: ## remove the environment and everything that was built
+	rm -rf $(VENV) _build
+
+# The parts of `make test`; a failure names its part, and the others still run.
+check-style:
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+check-types:
+	$(BIN)/mypy
+
+check-all: book
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder \
+		--durations 10 --nbval-lax --nbval-current-env --nbval-cell-timeout 900 \
+		tests dlopt notebooks
+
+# Environments, renewed when what they are made from changes. An extra's stamp is its name.
+$(VENV)/book $(VENV)/test $(VENV)/bench: pyproject.toml $(CONSTRAINTS)
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer \
+	is needed; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12")'
+	@echo "Installing into $(VENV): two or three minutes, and the download"
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
+	$(INSTALL) '.[$(@F)]'
+	@$(BIN)/python -c 'import matplotlib.font_manager'  # its cache, before two kernels want it
+	@touch $@ $(if $(filter test,$(@F)),$(VENV)/book)

@@ -1,0 +1,300 @@
+"""The repository agrees with itself: names, versions, addresses, and what is kept out of git."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import set_repository
+import yaml
+from notebook_filter import clean, dumps, read, refresh, tags
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PARAMETERS = ["seed = 0", 'scale = "book"', 'device = "cpu"']
+
+# The lecture's sections, and the modules that bear no section's name.
+SECTIONS = {
+    "empirical_risk", "newton", "conjugate_gradient", "nonlinear_cg", "bfgs", "lbfgs",
+    "meta_algorithms", "batch_norm", "coordinate_descent", "averaging", "pretraining",
+    "model_design", "continuation",
+}  # fmt: skip
+ONLY_A_SETTING = {"meta_algorithms", "model_design"}
+TAUGHT_IN = {"nonlinear_cg": "conjugate_gradient", "curriculum": "continuation"}
+
+
+def each_notebook(function):
+    return pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)(function)
+
+
+def text_files() -> list[Path]:
+    """The files that git would commit."""
+    try:
+        command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+        names = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("needs git and a clone")
+    paths = [ROOT / name for name in names.splitlines()]
+    return [path for path in paths if path.is_file() and b"\0" not in path.read_bytes()]
+
+
+# One stem, three places
+
+
+@each_notebook
+def test_lesson_has_module_and_tests(path: Path) -> None:
+    assert path.stem in SECTIONS
+    module = TAUGHT_IN.get(path.stem, path.stem)
+    if path.stem not in ONLY_A_SETTING:
+        assert (ROOT / "dlopt" / f"{module}.py").is_file()
+        assert (ROOT / "tests" / f"test_{module}.py").is_file()
+
+
+def test_module_of_a_section_has_its_lesson() -> None:
+    stems = {TAUGHT_IN.get(path.stem, path.stem) for path in (ROOT / "dlopt").glob("*.py")}
+    lessons = {path.stem for path in NOTEBOOKS}
+    assert {TAUGHT_IN.get(stem, stem) for stem in stems & SECTIONS} - lessons == set()
+
+
+def test_contents_list_every_notebook() -> None:
+    listed = re.findall(r"file: (\S+)", (ROOT / "_toc.yml").read_text())
+    assert sorted(f for f in listed if f.startswith("notebooks/")) == [
+        f"notebooks/{path.stem}" for path in NOTEBOOKS
+    ]
+    assert all(list(ROOT.glob(f"{f}.*")) for f in listed)
+
+
+# Packages and versions
+
+
+def bounds(requirements: list[str]) -> dict[str, str]:
+    parsed = [Requirement(r) for r in requirements if not r.startswith("dlopt")]
+    return {r.name.lower(): str(r.specifier) for r in parsed}
+
+
+def test_package_needs_numpy_and_torch_alone() -> None:
+    needs = bounds(PROJECT["dependencies"])
+    assert set(needs) == {"numpy", "torch"}
+    assert all(specifier.startswith(">=") for specifier in needs.values())
+
+
+def test_conda_environment_is_what_the_notebooks_need() -> None:
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    conda = [entry for entry in environment["dependencies"] if isinstance(entry, str)]
+    (pip,) = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
+    assert pip[-1] == "--editable ."
+    here = bounds(conda + pip[:-1])
+    assert here.pop("python") == PROJECT["requires-python"]
+    assert here.pop("pip") == ""
+    for name, package in {"torch": "pytorch-cpu", "matplotlib": "matplotlib-base"}.items():
+        here[name] = here.pop(package)
+    extras = PROJECT["optional-dependencies"]
+    lab = {"jupyterlab": bounds(extras["book"])["jupyterlab"]}
+    assert here == bounds(PROJECT["dependencies"]) | bounds(extras["plot"]) | lab
+
+
+def test_pins_cover_and_satisfy_every_requirement() -> None:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
+    pins = {name.lower(): version for name, version in pins.items()}
+    extras = PROJECT["optional-dependencies"].values()
+    wanted = [Requirement(r) for r in sum(extras, PROJECT["dependencies"]) if r[:5] != "dlopt"]
+    assert [r.name for r in wanted if r.name.lower() not in pins] == []
+    assert [str(r) for r in wanted if pins[r.name.lower()] not in r.specifier] == []
+
+
+IMPORT = """
+import json, sys, time, torch
+start = time.perf_counter()
+import dlopt
+seconds = time.perf_counter() - start
+print(json.dumps([seconds, sorted({name.split(".")[0] for name in sys.modules})]))
+"""
+
+
+def test_import_is_light() -> None:
+    for _ in range(4):  # the machine may be busy: the fastest of a few runs tells
+        command = [sys.executable, "-c", IMPORT]
+        result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        seconds, modules = json.loads(result.stdout)
+        if seconds < 0.3:
+            break
+    extras = PROJECT["optional-dependencies"]
+    names = {"sklearn", "IPython", "PIL", "papermill", "pandas"} | set(
+        bounds(extras["plot"] + extras["bench"])
+    )
+    assert names & set(modules) == set()
+    assert seconds < 0.3
+
+
+# Notebooks
+
+
+@each_notebook
+def test_notebook_frame(path: Path) -> None:
+    code = [cell for cell in read(path)["cells"] if cell["cell_type"] == "code"]
+    assert [tags(cell)[:1] for cell in code[:2]] == [["colab"], ["parameters"]]
+    lines = "".join(code[1]["source"]).splitlines()
+    assert [
+        line.split("#")[0].strip() for line in lines if line.split("#")[0].strip()
+    ] == PARAMETERS
+
+
+@each_notebook
+def test_checked_cells_are_tagged_and_carry_their_verdicts(path: Path) -> None:
+    for cell in read(path)["cells"]:
+        claims = re.findall(r"^claim\(", "".join(cell["source"]), flags=re.MULTILINE)
+        checked = {"claim", "nbval-check-output"} & set(tags(cell))
+        assert len(checked) == (2 if claims else 0)
+        if claims:
+            assert len(cell["outputs"]) == len(claims), "run `make verdicts`"
+
+
+@each_notebook
+def test_notebook_is_as_the_filter_leaves_it(path: Path) -> None:
+    assert path.read_text(encoding="utf-8") == dumps(clean(read(path)))
+
+
+@each_notebook
+def test_notebook_has_short_cells(path: Path) -> None:
+    for cell in read(path)["cells"]:
+        lines = [line for line in "".join(cell["source"]).splitlines() if line.strip()]
+        if cell["cell_type"] == "code":
+            assert len(lines) <= 25, lines[0]
+
+
+NOISY = {
+    "cells": [
+        {
+            "cell_type": "code",
+            "execution_count": 7,
+            "metadata": {"tags": ["claim"], "collapsed": True, "mystnb": {"x": 1}},
+            "outputs": [
+                {
+                    "output_type": "execute_result",
+                    "execution_count": 7,
+                    "data": {"text/plain": "N1: confirmed", "image/png": "aaaa"},
+                    "metadata": {"dlopt.claim": {}},
+                },
+                {"output_type": "stream", "name": "stdout", "text": "0.1 s"},
+            ],
+            "source": ["a\r\n", "b"],
+        },
+        {"cell_type": "code", "metadata": {}, "source": "x", "outputs": [
+            {"output_type": "execute_result", "data": {"text/plain": "0.123"}, "metadata": {}}]},
+        {"cell_type": "markdown", "metadata": {}, "source": "x", "attachments": {"a.png": {}}},
+    ],
+    "metadata": {"widgets": {"state": {}}, "kernelspec": {"name": "mine"}},
+    "nbformat": 4,
+    "nbformat_minor": 4,
+}  # fmt: skip
+
+
+def test_filter_keeps_code_prose_and_checked_texts() -> None:
+    kept = clean(NOISY)
+    claim, plain, markdown = kept["cells"]
+    assert claim["outputs"] == [
+        {"data": {"text/plain": ["N1: confirmed"]}, "metadata": {}, "output_type": "display_data"}
+    ]
+    assert claim["execution_count"] == 1
+    assert claim["metadata"] == {"tags": ["claim"], "mystnb": {"x": 1}}
+    assert claim["source"] == ["a\n", "b"]
+    assert (plain["outputs"], plain["execution_count"]) == ([], None)
+    assert "attachments" not in markdown
+    assert len({cell["id"] for cell in kept["cells"]}) == 3
+    assert set(kept["metadata"]) == {"kernelspec", "language_info"}
+    assert clean(kept) == kept
+
+
+def test_filter_takes_verdicts_from_the_executed_notebook() -> None:
+    committed = clean(NOISY)
+    executed = clean(NOISY)
+    executed["cells"][0]["outputs"][0]["data"]["text/plain"] = "N1: refuted"
+    executed["cells"].insert(0, {**executed["cells"][1], "id": "injected"})
+    after = refresh(committed, executed)
+    assert after["cells"][0]["outputs"][0]["data"]["text/plain"] == ["N1: refuted"]
+    assert [cell["id"] for cell in after["cells"]] == [cell["id"] for cell in committed["cells"]]
+
+
+def test_filter_works_as_git_calls_it() -> None:
+    command = [sys.executable, str(ROOT / "book" / "_tools" / "notebook_filter.py")]
+    result = subprocess.run(command, input=dumps(NOISY), capture_output=True, text=True, check=True)
+    assert result.stdout == dumps(clean(NOISY))
+
+
+# The repository's address
+
+
+def test_one_repository_url_everywhere() -> None:
+    url = set_repository.current()
+    for name in ("_config.yml", "pyproject.toml", "CITATION.cff"):
+        assert url in (ROOT / name).read_text(), name
+    for path in NOTEBOOKS:
+        assert dumps(set_repository.with_colab_cell(read(path), url)) == path.read_text("utf-8")
+    if url != set_repository.PLACEHOLDER:
+        texts = set_repository.texts() + NOTEBOOKS
+        assert [p.name for p in texts if "OWNER/REPOSITORY" in p.read_text("utf-8")] == []
+
+
+def test_setting_the_url_changes_every_place_and_can_be_undone(tmp_path: Path) -> None:
+    ours = set_repository.current()
+    theirs = "https://github.com/ada-l/notes.on-optimization"
+    files = {path: path.read_text("utf-8") for path in set_repository.texts()}
+    there = {path: set_repository.replace(text, ours, theirs) for path, text in files.items()}
+    slug = ours.removeprefix("https://github.com/")
+    assert not [p.name for p, text in there.items() if re.search(rf"/{slug}(?![\w-])", text)]
+    assert {p: set_repository.replace(t, theirs, ours) for p, t in there.items()} == files
+
+
+def test_launch_badges_follow_and_others_stay() -> None:
+    text = "https://mybinder.org/v2/gh/a/b/main https://github.com/a/b.git https://github.com/a/b-c"
+    assert set_repository.replace(text, "https://github.com/a/b", "https://github.com/x/y") == (
+        "https://mybinder.org/v2/gh/x/y/main https://github.com/x/y.git https://github.com/a/b-c"
+    )
+
+
+@pytest.mark.parametrize("url", ["", "github.com/a/b", "https://github.com/a", "https://a.b/c d"])
+def test_a_wrong_url_is_refused(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert set_repository.main([url]) == 2
+    assert "must look like" in capsys.readouterr().err
+
+
+def test_colab_cell_comes_first_and_once() -> None:
+    notebook = set_repository.with_colab_cell(clean(NOISY), "https://github.com/a/b")
+    again = set_repository.with_colab_cell(notebook, "https://github.com/x/y")
+    assert [tags(cell)[:1] for cell in again["cells"]] == [["colab"], ["claim"], [], []]
+    assert "git+https://github.com/x/y" in "".join(again["cells"][0]["source"])
+
+
+# What stays out of git
+
+
+def test_no_absolute_paths() -> None:
+    pattern = re.compile(r"""(^|["'` =(:])/(home|root|tmp|usr|work|opt|Users)/""", re.MULTILINE)
+    found = [
+        f"{path.relative_to(ROOT)}: {match.group()}"
+        for path in text_files()
+        for match in pattern.finditer(path.read_text(encoding="utf-8"))
+        if path != Path(__file__)
+    ]
+    assert found == []
+
+
+def test_no_outputs_of_any_kind_are_committed() -> None:
+    built = [p for p in text_files() if p.relative_to(ROOT).parts[0] in {"_build", ".venv"}]
+    assert built == []
+    state = [p.name for p in NOTEBOOKS if re.search(r'"(image/|application/vnd)', p.read_text())]
+    assert state == []
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_make_lists_its_commands() -> None:
+    listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for command in ("book", "test", "live", "notebooks", "repository", "bench", "clean"):
+        assert f"make {command} " in listed

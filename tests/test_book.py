@@ -1,0 +1,410 @@
+"""The built book, read by a parser and by a real browser.
+
+The parser goes through every file: links, anchors, third parties, tracebacks, outputs. The browser
+opens every page in both themes, on a desktop and on a phone, moves each slider, searches, and runs
+axe. All network but the local server is cut off. ``DLOPT_BOOK`` names another build to test.
+"""
+
+import functools
+import os
+import re
+import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import chromium
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from execute import folder, records
+from notebook_filter import read, tags
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+
+ROOT = Path(__file__).parents[1]
+BOOK = Path(os.environ.get("DLOPT_BOOK", ROOT / "_build" / "html"))
+FILES = sorted(
+    path.relative_to(BOOK).as_posix()
+    for path in BOOK.rglob("*.html")
+    if path.relative_to(BOOK).parts[0] not in {"_static", "_sources"}
+)
+# What Sphinx makes by itself: lists of names and listings of source code.
+MADE = {"genindex.html", "py-modindex.html", "search.html"}
+PAGES = [name for name in FILES if name not in MADE and not name.startswith("_modules/")]
+LESSONS = sorted(folder().glob("*.ipynb"))
+
+SCREENS = {"desktop": (1280, 900), "phone": (390, 844)}
+
+# What axe may find and where it doesn't look, and why.
+ALLOWED = {
+    "region": "the theme shows the book's title outside of its landmarks",
+    "empty-table-header": "a column of numbers, or of remarks, needs no heading",
+}
+EXCLUDED = {
+    "mjx-container": "MathJax has its own accessible form of every formula",
+    ".citation-list": "docutils gives the bibliography's entries a role that has been deprecated",
+    ".highlight": "its colours are the same everywhere: test_code_reads_well looks at one page",
+}
+
+
+def test_the_book_is_built() -> None:
+    assert (BOOK / "index.html").is_file(), f"no book in {BOOK}: run `make book` first"
+    assert "claims.html" in FILES
+
+
+# --- The files ----------------------------------------------------------------------------------
+
+
+class Reader(HTMLParser):
+    """What the checks need to know about a page."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.links: list[str] = []  # a reader may follow
+        self.loads: list[str] = []  # the browser fetches
+        self.images: list[dict[str, str | None]] = []
+        self.outputs: list[str] = []  # the text or the tag that makes each output visible
+        self.classes: Counter[str] = Counter()
+        self.texts: list[str] = []  # outside of code
+        self._stack: list[tuple[str, str]] = []
+        self.feed((BOOK / name).read_text(encoding="utf8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        classes = given.get("class") or ""
+        self.classes.update(classes.split())
+        if given.get("id"):
+            self.ids.append(given["id"] or "")
+        if tag == "a" and given.get("href"):
+            self.links.append(given["href"] or "")
+        if tag in {"img", "script", "iframe", "source", "video", "audio"} and given.get("src"):
+            self.loads.append(given["src"] or "")
+        if tag == "link" and {"stylesheet", "preload", "icon"} & set((given["rel"] or "").split()):
+            self.loads.append(given["href"] or "")
+        if tag == "img":
+            self.images.append(given)
+        if "cell_output" in classes.split():
+            self.outputs.append("")
+        if tag in {"img", "svg", "input", "table"} and self._within("cell_output"):
+            self.outputs[-1] += tag
+        if tag not in {"img", "input", "link", "meta", "br", "hr", "source", "col"}:
+            self._stack.append((tag, classes))
+
+    def handle_endtag(self, tag: str) -> None:
+        while self._stack and self._stack.pop()[0] != tag:
+            pass
+
+    def handle_data(self, data: str) -> None:
+        if self._within("cell_output"):
+            self.outputs[-1] += data.strip()
+        inside = {tag for tag, _ in self._stack}
+        if not inside & {"pre", "code", "script", "style", "title"} and not self._within("math"):
+            self.texts.append(data)
+
+    def _within(self, name: str) -> bool:
+        return any(name in classes.split() for _, classes in self._stack)
+
+
+@functools.cache
+def reader(name: str) -> Reader:
+    return Reader(name)
+
+
+def each_file(function):
+    return pytest.mark.parametrize("name", FILES)(function)
+
+
+def local(name: str, url: str) -> tuple[Path, str] | None:
+    """The file and the anchor that a page's link means, or None if it leads elsewhere."""
+    parts = urlsplit(url)
+    if parts.scheme or parts.netloc:
+        return None
+    path = (BOOK / name).parent / unquote(parts.path) if parts.path else BOOK / name
+    return path.resolve(), unquote(parts.fragment)
+
+
+@each_file
+def test_links_lead_somewhere(name: str) -> None:
+    broken = []
+    for url in reader(name).links:
+        target = local(name, url)
+        if target is None or url.startswith("#") and len(url) == 1:
+            continue
+        path, anchor = target
+        if not path.is_file():
+            broken.append(url)
+        elif anchor and path.suffix == ".html":
+            known = path.relative_to(BOOK.resolve()).as_posix()
+            if anchor not in reader(known).ids:
+                broken.append(url)
+    assert broken == []
+
+
+@each_file
+def test_nothing_comes_from_third_parties(name: str) -> None:
+    outside = [url for url in reader(name).loads if urlsplit(url).scheme in {"http", "https"}]
+    missing = [
+        url
+        for url in reader(name).loads
+        if (target := local(name, url)) is not None and not target[0].is_file()
+    ]
+    assert (outside, missing) == ([], [])
+
+
+@each_file
+def test_text_is_clean(name: str) -> None:
+    text = "".join(reader(name).texts)
+    raw = (BOOK / name).read_text(encoding="utf8")
+    assert "Traceback (most recent call last)" not in raw
+    assert 'class="system-message' not in raw
+    # Markdown that nobody read: dollars, roles, directives, references.
+    leftovers = re.findall(r"\$\$|\{[a-z:]+\}`|:::|```|\\\(", text)
+    assert leftovers == []
+
+
+@each_file
+def test_ids_are_unique(name: str) -> None:
+    assert [name for name, count in Counter(reader(name).ids).items() if count > 1] == []
+
+
+@each_file
+def test_images_have_alternative_texts(name: str) -> None:
+    silent = [
+        image.get("src")
+        for image in reader(name).images
+        if not image.get("alt") and "logo__image" not in (image.get("class") or "")
+    ]
+    assert silent == []
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_lesson_shows_every_output(path: Path) -> None:
+    page = reader(f"notebooks/{path.stem}.html")
+    notebook = read(path)
+    shown = [
+        cell
+        for cell in notebook["cells"]
+        if any("dlopt.claim" not in o.get("metadata", {}) for o in cell.get("outputs", []))
+        and not {"remove-cell", "remove-output", "colab"} & set(tags(cell))
+    ]
+    assert len(page.outputs) == len(shown)
+    assert "" not in page.outputs
+    verdicts = Counter(r["verdict"].replace(" ", "-") for r in records(notebook))
+    assert {f"claim-{r['id']}" for r in records(notebook)} <= set(page.ids)
+    assert all(page.classes[f"verdict-{v}"] >= count for v, count in verdicts.items())
+
+
+def test_claims_page_lists_every_claim() -> None:
+    found = [(path.stem, record) for path in LESSONS for record in records(read(path))]
+    text = " ".join("".join(reader("claims.html").texts).split())
+    assert found
+    for stem, record in found:
+        assert f"notebooks/{stem}.html#claim-{record['id']}" in reader("claims.html").links
+        assert " ".join(record["evidence"].split()) in text
+        assert " ".join(record["statement"].split()) in text
+
+
+# --- The browser --------------------------------------------------------------------------------
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """A server without a log."""
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[str]:
+    """The address of the book on a local server."""
+    handler = functools.partial(Quiet, directory=str(BOOK))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        # Containers run as root, where Chromium's sandbox can't start.
+        browser = playwright.chromium.launch(
+            executable_path=chromium.find(), args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def screens(browser: Browser) -> Iterator[dict[str, BrowserContext]]:
+    """A profile with a cache of its own for each screen."""
+    contexts = {
+        name: browser.new_context(viewport={"width": width, "height": height})
+        for name, (width, height) in SCREENS.items()
+    }
+    yield contexts
+    for context in contexts.values():
+        context.close()
+
+
+class Visit:
+    """A page that was opened, and everything that went wrong meanwhile."""
+
+    def __init__(self, context: BrowserContext, site: str, name: str) -> None:
+        self.wrong: list[str] = []
+        self.page: Page = context.new_page()
+        self.page.on("console", self._console)
+        self.page.on("pageerror", lambda error: self.wrong.append(f"script: {error}"))
+        self.page.on("requestfailed", lambda r: self.wrong.append(f"failed: {r.url[:200]}"))
+        self.page.on(
+            "response", lambda r: r.status < 400 or self.wrong.append(f"{r.status}: {r.url}")
+        )
+        self.page.on(
+            "request",
+            lambda r: r.url.startswith((site, "data:", "blob:")) or self.wrong.append(r.url),
+        )
+        self.page.goto(f"{site}/{name}", wait_until="load")
+        self.page.evaluate("async () => { await window.MathJax?.startup?.promise }")
+        self.page.evaluate("document.fonts.ready.then(() => true)")
+
+    def choose(self, theme: str) -> None:
+        """Prefer a light or a dark page, as the reader's system does."""
+        self.page.emulate_media(color_scheme=theme)
+        self.page.wait_for_function(f"document.documentElement.dataset.theme === '{theme}'")
+
+    def axe(self, skip: Iterable[str] = EXCLUDED, **options: object) -> list[str]:
+        """What axe has against the page, less what is allowed."""
+        context = {"exclude": [[selector] for selector in skip]}
+        options = {"preload": False, "resultTypes": ["violations"], **options}  # fetch nothing
+        violations = Axe().run(self.page, context, options).response["violations"]
+        return [
+            f"{v['id']} ({v['impact']}): {v['nodes'][0]['html'][:160]}"
+            for v in violations
+            if v["id"] not in ALLOWED
+        ]
+
+    def _console(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.wrong.append(f"console: {message.text}")
+
+
+@pytest.fixture
+def visit(request: pytest.FixtureRequest, screens, site: str) -> Iterator[Visit]:
+    name, screen = request.param
+    visit = Visit(screens[screen], site, name)
+    yield visit
+    visit.page.close()
+
+
+def each(pages: list[str], *screens: str):
+    """Parametrize a test with pages on screens."""
+    cases = [(name, screen) for name in pages for screen in screens]
+    ids = [f"{name.removesuffix('.html')}-{screen}" for name, screen in cases]
+    return pytest.mark.parametrize("visit", cases, ids=ids, indirect=True)
+
+
+UNRENDERED = """() => [...document.querySelectorAll(".bd-article .math")]
+    .filter((node) => !node.querySelector("mjx-container"))
+    .map((node) => node.textContent)"""
+MATH_ERRORS = """() => [...document.querySelectorAll("mjx-merror, [data-mjx-error]")]
+    .map((node) => node.textContent)"""
+BROKEN_IMAGES = """async () => {
+    const images = [...document.images];
+    images.forEach((image) => { image.loading = "eager" });
+    await Promise.allSettled(images.map((image) => image.decode()));
+    return images.filter((image) => !image.naturalWidth).map((image) => image.src.slice(0, 100));
+}"""
+TOO_WIDE = """() => {
+    const width = document.documentElement.clientWidth;
+    if (document.documentElement.scrollWidth <= width) return [];
+    const scrolls = (node) => node && (
+        ["auto", "scroll", "hidden"].includes(getComputedStyle(node).overflowX)
+        || scrolls(node.parentElement.closest(".bd-main *")));
+    return [...document.querySelectorAll(".bd-main *")]
+        .filter((node) => node.getBoundingClientRect().right > width + 1)
+        .filter((node) => !scrolls(node.parentElement.closest(".bd-main *")))
+        .map((node) => node.tagName + "." + node.className).slice(0, 5);
+}"""
+
+
+def check(visit: Visit) -> None:
+    """What holds for every page on every screen in every theme."""
+    page = visit.page
+    assert page.evaluate(UNRENDERED) == []
+    assert page.evaluate(MATH_ERRORS) == []
+    assert page.evaluate(BROKEN_IMAGES) == []
+    assert page.evaluate(TOO_WIDE) == []
+    assert visit.wrong == []
+
+
+@each(PAGES, "desktop")
+def test_page_on_a_desktop(visit: Visit) -> None:
+    visit.choose("light")
+    check(visit)
+    assert visit.axe() == []
+    visit.choose("dark")
+    check(visit)
+    assert visit.axe(runOnly=["color-contrast"]) == []
+
+
+@each(PAGES, "phone")
+def test_page_on_a_phone(visit: Visit) -> None:
+    visit.choose("light")
+    check(visit)
+    assert visit.axe(rules={"color-contrast": {"enabled": False}}) == []
+    visit.choose("dark")
+    check(visit)
+
+
+@each(["how_to_use.html"], "desktop")
+def test_code_reads_well(visit: Visit) -> None:
+    for theme in ("light", "dark"):
+        visit.choose(theme)
+        assert visit.axe(skip=["mjx-container"], runOnly=["color-contrast"]) == []
+
+
+@each([name for name in FILES if name not in PAGES], "phone")
+def test_made_page(visit: Visit) -> None:
+    assert visit.page.evaluate(TOO_WIDE) == []
+    assert visit.wrong == []
+
+
+@each([f"notebooks/{path.stem}.html" for path in LESSONS], *SCREENS)
+def test_sliders_move_their_pictures(visit: Visit) -> None:
+    page = visit.page
+    sliders = page.locator("figure:has(img) input[type=range]")
+    assert sliders.count() == page.locator("input[type=range]").count()
+    for slider in sliders.all():
+        assert slider.is_visible()
+        picture = slider.locator("xpath=ancestor::figure").locator("img")
+        seen = []
+        slider.focus()
+        page.keyboard.press("Home")
+        for _ in range(int(slider.get_attribute("max") or 0) + 1):
+            seen.append(picture.get_attribute("src"))
+            page.keyboard.press("ArrowRight")
+        assert len(set(seen)) > 1, "no picture changes with the arrow keys"
+        box = slider.bounding_box()
+        assert box is not None
+        by_mouse = []
+        for place in (0.02, 0.98):
+            slider.click(position={"x": place * box["width"], "y": box["height"] / 2})
+            by_mouse.append(slider.input_value())
+        assert by_mouse == ["0", slider.get_attribute("max")]
+        assert page.evaluate(BROKEN_IMAGES) == []
+    assert visit.wrong == []
+
+
+@each(["search.html?q=newton"], "desktop")
+def test_search_leads_to_the_pages(visit: Visit) -> None:
+    results = visit.page.locator("#search-results li a")
+    results.first.wait_for()
+    found = {a.get_attribute("href") or "" for a in results.all()}
+    assert any(url.startswith("notebooks/newton.html") for url in found)
+    assert [url for url in found if not (BOOK / urlsplit(url).path).is_file()] == []
+    assert visit.wrong == []

@@ -20,8 +20,8 @@ help: ## list the commands
 
 book: $(VENV)/book ## execute the notebooks and build the book in _build/html
 	@$(EXECUTE)
-	@$(BIN)/jupyter-book build -n -W --keep-going --quiet .
-	@echo "The book is in _build/html: open _build/html/index.html in a browser."
+	@# A failed build is forgotten, or the next would not repeat the warnings of unchanged pages.
+	@$(BIN)/jupyter-book build -n -W --keep-going --quiet . || { rm -rf _build/.doctrees; exit 1; }
 
 test: ## run everything that guards the project
 	@$(PYTHON) book/_tools/chromium.py

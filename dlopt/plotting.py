@@ -386,7 +386,7 @@ def convergence(
 
 
 def spectrum(ax: Axes, eigenvalues: Any, method: Method = "newton", *, label: str = "") -> Axes:
-    """Draw eigenvalues by size: |λ| on a logarithmic axis, filled if positive, open if negative.
+    """Draw eigenvalues by size on a logarithmic axis: filled if positive, open if negative.
 
     Args:
         ax: Axes to draw on.

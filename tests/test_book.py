@@ -131,7 +131,7 @@ def test_links_lead_somewhere(name: str) -> None:
     broken = []
     for url in reader(name).links:
         target = local(name, url)
-        if target is None or url.startswith("#") and len(url) == 1:
+        if target is None or (url.startswith("#") and len(url) == 1):
             continue
         path, anchor = target
         if not path.is_file():
@@ -274,8 +274,9 @@ class Visit:
 
     def choose(self, theme: str) -> None:
         """Prefer a light or a dark page, as the reader's system does."""
-        self.page.emulate_media(color_scheme=theme)
+        self.page.emulate_media(color_scheme=theme, reduced_motion="reduce")
         self.page.wait_for_function(f"document.documentElement.dataset.theme === '{theme}'")
+        self.page.wait_for_function("document.getAnimations().length === 0")
 
     def axe(self, skip: Iterable[str] = EXCLUDED, **options: object) -> list[str]:
         """What axe has against the page, less what is allowed."""

@@ -47,8 +47,10 @@ def verbatim(content: list[nodes.Node], *classes: str) -> nodes.paragraph:
 def conditions(record: Record) -> str:
     """The seeds and the scale in words.
 
-    >>> conditions({"seeds": [0, 1, 2], "scale": "book"}), conditions({"seeds": [4], "scale": "full"})
-    ('3 seeds, scale “book”', 'seed 4, scale “full”')
+    >>> conditions({"seeds": [0, 1, 2], "scale": "book"})
+    '3 seeds, scale “book”'
+    >>> conditions({"seeds": [4], "scale": "full"})
+    'seed 4, scale “full”'
     """
     seeds = record.get("seeds") or []
     number = [f"seed {seeds[0]}"] if len(seeds) == 1 else [f"{len(seeds)} seeds"] if seeds else []

@@ -138,7 +138,7 @@ def annotate(app: Sphinx, doctree: nodes.document) -> None:
         node.parent.insert(node.parent.index(node) + 1, line)
 
 
-class lesson(nodes.Inline, nodes.Element):  # noqa: N801 (docutils' style)
+class lesson(nodes.Inline, nodes.Element):
     """Stands for the title of the page where a label is defined, until all pages are read."""
 
 

@@ -18,7 +18,7 @@ from sphinx.util import logging
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "_tools"))
 
-from execute import fingerprint, folder, load  # noqa: E402
+from execute import fingerprint, folder, load
 
 HIDDEN = {"colab", "injected-parameters"}  # cells that mean nothing on a page
 logger = logging.getLogger(__name__)
@@ -81,7 +81,9 @@ def prepare(notebook: dict[str, Any]) -> dict[str, Any]:
         cards, outputs = [], []
         for output in cell.get("outputs", ()):
             if record := output.get("metadata", {}).get("dlopt.claim"):
-                cards.append(markdown(f"```{{claim}}\n{json.dumps(record, ensure_ascii=False)}\n```"))
+                cards.append(
+                    markdown(f"```{{claim}}\n{json.dumps(record, ensure_ascii=False)}\n```")
+                )
             else:
                 outputs.append(output)
         if cards:

@@ -13,7 +13,12 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 
 PLACEHOLDER = "https://github.com/OWNER/REPOSITORY"
-BUTTONS = ("use_repository_button", "use_issues_button", "use_edit_page_button", "use_source_button")
+BUTTONS = (
+    "use_repository_button",
+    "use_issues_button",
+    "use_edit_page_button",
+    "use_source_button",
+)
 
 
 def configure(app: Sphinx, config: Config) -> None:

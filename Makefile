@@ -10,7 +10,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install $(addprefix --constraint=,$(CONSTRAINTS)) --editable
 EXECUTE = $(BIN)/python book/_tools/execute.py --workers $(WORKERS)
-MAKE_QUIETLY = @$(MAKE) --no-print-directory
 
 .PHONY: help book test live notebooks verdicts tidy repository bench clean \
 	check-style check-types check-all
@@ -25,8 +24,10 @@ book: $(VENV)/book ## execute the notebooks and build the book in _build/html
 
 test: ## run everything that guards the project
 	@$(PYTHON) book/_tools/chromium.py
-	$(MAKE_QUIETLY) $(VENV)/test
-	$(MAKE_QUIETLY) --keep-going check-style check-types check-all
+	@$(MAKE) --no-print-directory $(VENV)/test
+	@failed=; for part in style types all; do \
+		$(MAKE) --no-print-directory check-$$part || failed="$$failed check-$$part"; \
+	done; [ -z "$$failed" ] || { echo "FAILED:$$failed"; exit 1; }
 
 live: $(VENV)/book ## open the notebooks in JupyterLab
 	@git config filter.notebook.clean "python3 book/_tools/notebook_filter.py" || true

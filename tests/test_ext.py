@@ -232,6 +232,7 @@ def test_what_a_page_shows_of_a_notebook() -> None:
             code("pip", "colab"),
             code("seed = 0", "parameters", "hide-input"),
             code("import a", "hide-input"),
+            code("nothing to see", "remove-input"),
             code("a.plot()", "hide-input", outputs=[output]),
             code("more()", "hide-input"),
             code("claim()", "claim", outputs=[output, claim]),

@@ -65,7 +65,7 @@ def run_time(notebook: dict[str, Any]) -> str:
 
 def folded(cell: dict[str, Any]) -> bool:
     """Whether a page shows the code of a cell only when asked to."""
-    return "hide-input" in cell["metadata"].get("tags", ())
+    return cell["cell_type"] == "code" and "hide-input" in cell["metadata"].get("tags", ())
 
 
 def prepare(notebook: dict[str, Any]) -> dict[str, Any]:
@@ -76,7 +76,8 @@ def prepare(notebook: dict[str, Any]) -> dict[str, Any]:
     """
     cells: list[dict[str, Any]] = []
     for cell in notebook["cells"]:
-        if HIDDEN & set(cell["metadata"].get("tags", ())):
+        tags = set(cell["metadata"].get("tags", ()))
+        if HIDDEN & tags or ("remove-input" in tags and not cell.get("outputs")):
             continue
         cards, outputs = [], []
         for output in cell.get("outputs", ()):

@@ -7,6 +7,7 @@ executed, or not since something it depends on changed, is a warning, so that ``
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from pathlib import Path
@@ -53,7 +54,8 @@ def check(app: Sphinx, env: BuildEnvironment, *_: object) -> list[str]:
 
 def markdown(source: str) -> dict[str, Any]:
     """A Markdown cell."""
-    return {"cell_type": "markdown", "metadata": {}, "source": source}
+    name = hashlib.sha256(source.encode()).hexdigest()[:12]
+    return {"cell_type": "markdown", "id": name, "metadata": {}, "source": source}
 
 
 def run_time(notebook: dict[str, Any]) -> str:

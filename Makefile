@@ -40,7 +40,7 @@ verdicts: $(VENV)/book ## write the verdicts of the executed book into the commi
 	@$(EXECUTE)
 	@$(BIN)/python book/_tools/notebook_filter.py --from _build/executed notebooks/*.ipynb
 
-tidy: $(VENV)/test ## format code and notebooks as the checks want them
+tidy: $(VENV)/test ## bring code and notebooks into the form that the checks want
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format --quiet .
 	@$(PYTHON) book/_tools/set_repository.py

@@ -17,9 +17,17 @@ import torchmin
 from torch import Tensor
 
 import dlopt
-from benchmarks.more_garbow_hillstrom import INSTANCES, Instance, count_to_solve, solved
+from benchmarks.more_garbow_hillstrom import (
+    INSTANCES,
+    Instance,
+    count_to_solve,
+    perturbed,
+    rotated,
+    solved,
+)
 
 Objective = Callable[[Tensor], Tensor]
+Change = Callable[[Instance, torch.Generator], Instance]
 # Called with f, x0 and a gradient tolerance (None: the method's own); returns the point it ends at.
 Solver = Callable[[Objective, Tensor, float | None], Tensor]
 
@@ -121,6 +129,20 @@ def main() -> None:
         seconds = time.perf_counter() - start
         defaults = sum(returns_a_solution(solver, instance) for instance in INSTANCES)
         print(f"{name:30}{len(counts):7}{sum(counts):13}{defaults:10}{seconds:9.1f}", flush=True)
+    print("\nThe same, tight, from perturbed starts and in rotated coordinates: five seeds each")
+    for name, solver in SOLVERS.items():
+        for change in (perturbed, rotated):
+            runs = [other_instances(solver, change, seed) for seed in range(5)]
+            cells = "".join(f"{met:4}/{spent}" for met, spent in runs)
+            print(f"{name:30}{change.__name__:10}{cells}", flush=True)
+
+
+def other_instances(solver: Solver, change: Change, seed: int) -> tuple[int, int]:
+    """Solved instances and the evaluations spent on them, with the set changed at random."""
+    generator = torch.Generator().manual_seed(seed)
+    counts = [tight(solver, change(instance, generator)) for instance in INSTANCES]
+    met = [n for n in counts if n is not None]
+    return len(met), sum(met)
 
 
 if __name__ == "__main__":

@@ -277,7 +277,10 @@ class Visit:
         """Prefer a light or a dark page, as the reader's system does."""
         self.page.emulate_media(color_scheme=theme, reduced_motion="reduce")
         self.page.wait_for_function(f"document.documentElement.dataset.theme === '{theme}'")
-        self.page.wait_for_function("document.getAnimations().length === 0")
+        # Chromium keeps the finished transitions of what is off the screen in this list.
+        self.page.wait_for_function(
+            "document.getAnimations().every((a) => a.playState === 'finished')"
+        )
 
     def axe(self, skip: Iterable[str] = SKIPPED, **options: object) -> list[str]:
         """What axe has against the page, less what is allowed; the last that is done with it."""

@@ -4,9 +4,18 @@
 parameters, ``iterate`` yields its states one by one.
 """
 
+from dlopt.bfgs import BFGS
+from dlopt.conjugate_gradient import (
+    ConjugateGradient,
+    fletcher_reeves,
+    hestenes_stiefel,
+    polak_ribiere,
+    polak_ribiere_plus,
+)
 from dlopt.gradient_descent import GradientDescent, SteepestDescent
+from dlopt.lbfgs import LBFGS
 from dlopt.levenberg_marquardt import LevenbergMarquardt
-from dlopt.line_search import backtracking, exact_quadratic, strong_wolfe
+from dlopt.line_search import backtracking, exact_quadratic, strong_wolfe, weak_wolfe
 from dlopt.method import Method, State, iterate
 from dlopt.minimization import Path, minimize
 from dlopt.newton import Newton
@@ -14,6 +23,9 @@ from dlopt.optimizer import MethodOptimizer
 from dlopt.truncated_newton import TruncatedNewton
 
 __all__ = [
+    "BFGS",
+    "LBFGS",
+    "ConjugateGradient",
     "GradientDescent",
     "LevenbergMarquardt",
     "Method",
@@ -25,8 +37,13 @@ __all__ = [
     "TruncatedNewton",
     "backtracking",
     "exact_quadratic",
+    "fletcher_reeves",
+    "hestenes_stiefel",
     "iterate",
     "minimize",
+    "polak_ribiere",
+    "polak_ribiere_plus",
     "strong_wolfe",
+    "weak_wolfe",
 ]
 __version__ = "0.1.0"

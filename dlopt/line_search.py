@@ -210,37 +210,50 @@ def strong_wolfe(
         >>> round(strong_wolfe(phi, 1.0, c2=0.1).step, 6)
         3.0
     """
-    _check(first_step, max_evaluations, c1=c1, c2=c2)
-    if not phi.slope < 0:
-        return None
-    noise = 10 * phi.eps * abs(phi.value)
-    low = Trial(0.0, phi.value, phi.slope)  # the best end of the bracket so far
-    high: Trial | None = None  # the other end, once a minimum is known to lie between
-    step, width, older_width = first_step, math.inf, math.inf
-    for _ in range(max_evaluations):
-        trial = phi(step)
-        armijo = trial.finite and trial.value <= phi.value + c1 * step * phi.slope
-        flat = trial.finite and abs(trial.value - phi.value) <= noise
-        enough = armijo or (flat and trial.slope <= (2 * c1 - 1) * phi.slope)
-        if enough and abs(trial.slope) <= -c2 * phi.slope:
-            return trial
-        higher = trial.value >= low.value and not (flat and trial.slope < 0)
-        if not enough or (low.step > 0 and higher):
-            high = trial
-        else:
-            toward_low = high.step < low.step if high is not None else False
-            if (trial.slope > 0) != toward_low:
-                high = low
-            low = trial
-        if high is None:
-            grown = _cubic_minimum(Trial(0.0, phi.value, phi.slope), low)
-            step = min(max(grown, 2 * low.step), max_growth * low.step)
-        else:
-            older_width, width = width, abs(high.step - low.step)
-            step = _inside(low, high, bisect=width > 0.66 * older_width)
-            if step in (low.step, high.step):
-                break
-    return low if low.value < phi.value else None
+    return _wolfe(phi, first_step, c1, c2, max_growth, max_evaluations, strong=True)
+
+
+def weak_wolfe(
+    phi: Phi,
+    first_step: float = 1.0,
+    *,
+    c1: float = 1e-4,
+    c2: float = 0.9,
+    max_growth: float = 10.0,
+    max_evaluations: int = 40,
+) -> Trial | None:
+    r"""Find a step that decreases enough and is not too short: the weak Wolfe conditions.
+
+    .. math::
+        \varphi(\varepsilon) \le \varphi(0) + c_1 \varepsilon \varphi'(0), \qquad
+        \varphi'(\varepsilon) \ge c_2 \varphi'(0)
+
+    As ``strong_wolfe``, but beyond the minimum of φ the slope may be as steep as it likes. A
+    quasi-Newton method needs no more: the second condition alone makes :math:`s^\top y` positive
+    (Nocedal & Wright, equations 3.6 and 6.8).
+
+    Args:
+        phi: The function of the step, with φ'(0) < 0.
+        first_step: The first trial, > 0.
+        c1: The share of the promised decrease that is enough, 0 < c1 < c2.
+        c2: The share of the downward slope that may remain, c1 < c2 < 1.
+        max_growth: The most by which a step grows while nothing is bracketed, > 1.
+        max_evaluations: The most trials, >= 1.
+
+    Returns:
+        A trial that meets both conditions; failing that the lowest one that decreases enough;
+        failing that None.
+
+    Raises:
+        ValueError: A setting is out of range.
+
+    Example:
+        >>> from dlopt.line_search import ScalarPhi
+        >>> phi = ScalarPhi(lambda e: (e - 3) ** 2, lambda e: 2 * (e - 3))
+        >>> weak_wolfe(phi, 5.0).step, round(strong_wolfe(phi, 5.0, c2=0.5).step, 6)
+        (5.0, 3.0)
+    """
+    return _wolfe(phi, first_step, c1, c2, max_growth, max_evaluations, strong=False)
 
 
 class ScalarPhi:
@@ -268,6 +281,51 @@ class ScalarPhi:
     def curvature(self) -> float:
         """Return φ''(0)."""
         return float(self._curvature(0.0))
+
+
+def _wolfe(
+    phi: Phi,
+    first_step: float,
+    c1: float,
+    c2: float,
+    max_growth: float,
+    max_evaluations: int,
+    *,
+    strong: bool,
+) -> Trial | None:
+    """Search for the Wolfe conditions, both kinds, by one bracket that grows, then shrinks."""
+    _check(first_step, max_evaluations, c1=c1, c2=c2)
+    if not phi.slope < 0:
+        return None
+    noise = 10 * phi.eps * abs(phi.value)
+    low = Trial(0.0, phi.value, phi.slope)  # the best end of the bracket so far
+    high: Trial | None = None  # the other end, once a minimum is known to lie between
+    step, width, older_width = first_step, math.inf, math.inf
+    for _ in range(max_evaluations):
+        trial = phi(step)
+        armijo = trial.finite and trial.value <= phi.value + c1 * step * phi.slope
+        flat = trial.finite and abs(trial.value - phi.value) <= noise
+        enough = armijo or (flat and trial.slope <= (2 * c1 - 1) * phi.slope)
+        steep = abs(trial.slope) if strong else -trial.slope
+        if enough and steep <= -c2 * phi.slope:
+            return trial
+        higher = trial.value >= low.value and not (flat and trial.slope < 0)
+        if not enough or (low.step > 0 and higher):
+            high = trial
+        else:
+            toward_low = high.step < low.step if high is not None else False
+            if (trial.slope > 0) != toward_low:
+                high = low
+            low = trial
+        if high is None:
+            grown = _cubic_minimum(Trial(0.0, phi.value, phi.slope), low)
+            step = min(max(grown, 2 * low.step), max_growth * low.step)
+        else:
+            older_width, width = width, abs(high.step - low.step)
+            step = _inside(low, high, bisect=width > 0.66 * older_width)
+            if step in (low.step, high.step):
+                break
+    return low if low.value < phi.value else None
 
 
 def _inside(low: Trial, high: Trial, *, bisect: bool) -> float:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dlopt.method import Method, State, iterate
-from dlopt.objective import Objective
+from dlopt.objective import Objective, largest_entry
 
 REASONS = (
     "gradient",  # converged: the gradient is below its tolerance
@@ -115,7 +115,7 @@ def minimize(
         counts.append(objective.evaluations)
         seconds.append(time.perf_counter() - began)
         values.append(float(state.value))
-        largest = float(torch.linalg.vector_norm(state.grad, math.inf))
+        largest = largest_entry(state.grad)
         if step == 0:
             best, least = state.plain, values[0]
             if grad_tol is None:

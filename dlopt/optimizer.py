@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, replace
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dlopt.method import Method, State
-from dlopt.objective import Objective, _flatten, _split
+from dlopt.objective import Objective, _flatten, _split, largest_entry
 
 Closure = Callable[[], Tensor]
 
@@ -89,12 +90,14 @@ class MethodOptimizer(torch.optim.Optimizer):
         if closure is None:
             raise ValueError("closure must compute and return the loss, got None")
         f = _ModuleObjective(closure, self._parameters)
-        state = self._current(f)
-        loss, self.reason = state.value, ""
-        if not bool(loss.isfinite()) or not bool(state.grad.isfinite().all()):
-            f.write(state.x)
-            self.reason = "non_finite"
-            return loss
+        state = self._reusable()
+        if state is None:
+            state = self._evaluated(f)
+            if not (bool(state.value.isfinite()) and math.isfinite(largest_entry(state.grad))):
+                f.write(state.x)
+                self.reason = "non_finite"
+                return state.value
+        loss = state.value
         state = self.method.step(f, state)
         f.write(state.x)
         self.reason = state.reason
@@ -110,13 +113,18 @@ class MethodOptimizer(torch.optim.Optimizer):
         """Return everything, where PyTorch's own would leave a copy without its method."""
         return {**self.__dict__, **super().__getstate__()}
 
-    def _current(self, f: _ModuleObjective) -> State:
+    def _reusable(self) -> State | None:
+        """Return the last state if the loss and the parameters are still what they were."""
+        last = self._last
+        if last is None or not self.full_batch:
+            return None
+        parts = zip(self._parameters, _split(last.x, self._parameters), strict=True)
+        return last if all(torch.equal(p, part) for p, part in parts) else None
+
+    def _evaluated(self, f: _ModuleObjective) -> State:
         """Return the state to step from: the parameters as they are, the memory as it was."""
-        x = _flatten([p.detach() for p in self._parameters]).clone()
+        here: State = self.method.init(f, _flatten([p.detach() for p in self._parameters]).clone())
         memory = self.state.get(self._parameters[0])
-        if self._last is not None and self.full_batch and torch.equal(self._last.x, x):
-            return self._last
-        here: State = self.method.init(f, x)
         if not memory:
             return here
         kept = {k: v for k, v in memory.items() if k not in ("x", "value", "grad")}
@@ -139,12 +147,15 @@ class _ModuleObjective(Objective):
         super().__init__(lambda x: x)
         self._closure = closure
         self._parameters = parameters
+        self._written: Tensor | None = None
 
     def write(self, x: Tensor) -> None:
         """Copy the entries of ``x``, shape (n,), into the parameters."""
-        with torch.no_grad():
-            for p, value in zip(self._parameters, _split(x, self._parameters), strict=True):
-                p.copy_(value)
+        if x is self._written:
+            return
+        self._written = x
+        for p, value in zip(self._parameters, _split(x, self._parameters), strict=True):
+            p.detach().copy_(value)
 
     def _forward(
         self, x: Tensor, curvature: bool
@@ -159,6 +170,8 @@ class _ModuleObjective(Objective):
             loss = torch.as_tensor(loss, device=x.device).reshape(())  # what torch's LBFGS takes
         slopes = [torch.zeros_like(p) if p.grad is None else p.grad for p in self._parameters]
         slopes = [g.to_dense() if g.is_sparse else g for g in slopes]
+        if len(slopes) == 1:  # joining several copies them; one would stay the parameter's own
+            slopes = [slopes[0].clone()]
         if curvature and not any(g.requires_grad for g in slopes):
             raise ValueError(
                 "this method needs the Hessian: the closure must return the loss without calling "

@@ -413,6 +413,38 @@ def spectrum(ax: Axes, eigenvalues: Any, method: Method = "newton", *, label: st
     return ax
 
 
+def matrix(ax: Axes, values: Any, *, limit: float, title: str = "") -> Axes:
+    """Draw the entries of a matrix as colours: purple positive, white zero, brown negative.
+
+    Args:
+        ax: Axes to draw on.
+        values: The matrix, shape (rows, columns).
+        limit: The size of an entry that has the full colour, > 0: one number for all matrices
+            that are to be compared.
+        title: What the matrix is.
+
+    Returns:
+        The same axes.
+
+    Raises:
+        ValueError: If ``values`` is no matrix, or the limit is not positive.
+
+    Example:
+        >>> _, ax = figure()
+        >>> matrix(ax, [[1.0, 0.0], [0.0, 1.0]], limit=1.0).get_images()[0].get_clim()
+        (-1.0, 1.0)
+    """
+    entries = _numbers(values)
+    if entries.ndim != 2:
+        raise ValueError(f"values must have shape (rows, columns), got {entries.shape}")
+    if not limit > 0:
+        raise ValueError(f"limit must be > 0, got {limit}")
+    ax.imshow(entries, cmap="PuOr", vmin=-limit, vmax=limit, interpolation="nearest")
+    ax.set(xticks=[], yticks=[], title=title)
+    ax.grid(False)
+    return ax
+
+
 def power_law(
     ax: Axes,
     sizes: Any,

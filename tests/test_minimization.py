@@ -22,9 +22,16 @@ METHODS = {
     "literal_newton": dlopt.Newton(damping=0.0),
     "damped_newton": dlopt.Newton(damping=1.0),
     "truncated_newton": dlopt.TruncatedNewton(),
+    "conjugate_gradient": dlopt.ConjugateGradient(),
+    "polak_ribiere_plus": dlopt.ConjugateGradient(dlopt.polak_ribiere_plus),
+    "literal_fletcher_reeves": dlopt.ConjugateGradient(dlopt.fletcher_reeves, safeguard=False),
+    "bfgs": dlopt.BFGS(),
+    "literal_bfgs": dlopt.BFGS(dlopt.backtracking, scale_first=False, safeguard=False),
+    "lbfgs": dlopt.LBFGS(),
 }
-ROBUST = ["steepest_descent", "steepest_backtracking", "newton", "truncated_newton"]
-SECOND_ORDER = ["newton", "truncated_newton"]
+LEARNED = ["conjugate_gradient", "bfgs", "lbfgs"]
+SECOND_ORDER = ["newton", "truncated_newton", *LEARNED]
+ROBUST = ["steepest_descent", "steepest_backtracking", "polak_ribiere_plus", *SECOND_ORDER]
 each = pytest.mark.parametrize("name", METHODS)
 
 
@@ -115,9 +122,11 @@ def test_scale_and_steepest_descent(name: str) -> None:
 
 @pytest.mark.parametrize("name", SECOND_ORDER)
 def test_single_precision(name: str) -> None:
-    path = dlopt.minimize(rosenbrock(), start(-1.2, 1.0, dtype=torch.float32), METHODS[name])
+    x0 = start(-1.2, 1.0, dtype=torch.float32)
+    path = dlopt.minimize(rosenbrock(), x0, METHODS[name], grad_tol=1e-3)
+    assert path.converged
     assert path.x.dtype is torch.float32
-    torch.testing.assert_close(path.x, torch.ones(2), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(path.x, torch.ones(2), rtol=0, atol=1e-3 / 0.4)  # g over least λ
 
 
 # --- Objectives that stop being finite ------------------------------------------------------------
@@ -212,7 +221,7 @@ def test_a_start_at_the_minimum_is_recognised() -> None:
     assert (path.converged, path.evaluations, len(path.states)) == (True, 1, 1)
 
 
-@pytest.mark.parametrize("name", SECOND_ORDER)
+@pytest.mark.parametrize("name", ["newton", "truncated_newton"])
 def test_a_saddle_is_not_a_minimum(name: str) -> None:
     def saddle(x: Tensor) -> Tensor:
         return x[0] ** 4 / 4 - x[0] ** 2 / 2 + x[1] ** 2 / 2

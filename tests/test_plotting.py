@@ -176,6 +176,20 @@ def test_convergence_leaves_out_what_a_log_axis_cannot_hold(ax: Axes) -> None:
         plotting.convergence(ax, [1, 2], [1], "bfgs")
 
 
+def test_a_matrix_has_one_scale_of_colours(ax: Axes) -> None:
+    plotting.matrix(ax, torch.tensor([[3.0, 0.0], [0.0, -3.0]]), limit=6.0, title="M")
+    image = ax.get_images()[0]
+    assert image.get_clim() == (-6, 6)
+    assert np.allclose(image.to_rgba(np.zeros(1))[0, :3], 0.97, atol=0.01)  # nothing is white
+    positive, negative = image.to_rgba(np.array([6.0, -6.0]))
+    assert positive[2] > positive[0] and negative[0] > negative[2]  # purple and brown
+    assert ax.get_title() == "M" and len(ax.get_xticks()) == 0
+    with pytest.raises(ValueError, match="shape"):
+        plotting.matrix(ax, [1.0, 2.0], limit=1.0)
+    with pytest.raises(ValueError, match="limit"):
+        plotting.matrix(ax, [[1.0]], limit=0.0)
+
+
 def test_the_spectrum_shows_signs(ax: Axes) -> None:
     plotting.spectrum(ax, [1.0, -2.0, 100.0, 0.0], label="H")
     positive, negative = ax.lines

@@ -1,0 +1,249 @@
+"""Conjugate gradients: steps that don't undo each other, linear and nonlinear."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dlopt.bfgs import SecantPair, curvature_scale, search, secant_pair
+from dlopt.gradient_descent import accepted
+from dlopt.lbfgs import two_loop
+from dlopt.line_search import LineSearch, strong_wolfe
+from dlopt.method import State
+from dlopt.objective import Objective
+
+# β from the new gradient, the one before, and the direction between them.
+BetaRule = Callable[[Tensor, Tensor, Tensor], float]
+
+
+def fletcher_reeves(g: Tensor, g_before: Tensor, rho: Tensor) -> float:
+    r"""Return Fletcher and Reeves' coefficient, equation :eq:`eq-8-30`.
+
+    .. math:: \beta_t = \frac{g_t^\top g_t}{g_{t-1}^\top g_{t-1}}
+
+    Args:
+        g: The gradient :math:`g_t`, shape (n,).
+        g_before: The gradient :math:`g_{t-1}`, shape (n,).
+        rho: The direction :math:`\rho_{t-1}`, shape (n,); not used.
+
+    Returns:
+        The coefficient β.
+
+    Example:
+        >>> import torch
+        >>> a, b = torch.tensor([3.0, 0.0]), torch.tensor([1.0, 1.0])
+        >>> fletcher_reeves(a, b, -b), polak_ribiere(a, b, -b)
+        (4.5, 3.0)
+    """
+    return _ratio(g.dot(g), g_before.dot(g_before))
+
+
+def polak_ribiere(g: Tensor, g_before: Tensor, rho: Tensor) -> float:
+    r"""Return Polak and Ribière's coefficient, equation :eq:`eq-8-31`.
+
+    .. math:: \beta_t = \frac{(g_t - g_{t-1})^\top g_t}{g_{t-1}^\top g_{t-1}}
+
+    Arguments and result as for ``fletcher_reeves``.
+    """
+    return _ratio((g - g_before).dot(g), g_before.dot(g_before))
+
+
+def polak_ribiere_plus(g: Tensor, g_before: Tensor, rho: Tensor) -> float:
+    r"""Return :math:`\max(\beta^{PR}_t, 0)`: a restart where Polak and Ribière's is negative.
+
+    Gilbert & Nocedal, SIAM J. Optim. 2 (1992). Arguments and result as for ``fletcher_reeves``.
+    """
+    return max(polak_ribiere(g, g_before, rho), 0.0)
+
+
+def hestenes_stiefel(g: Tensor, g_before: Tensor, rho: Tensor) -> float:
+    r"""Return Hestenes and Stiefel's coefficient, the conjugacy condition solved for β.
+
+    .. math:: \beta_t = \frac{(g_t - g_{t-1})^\top g_t}{(g_t - g_{t-1})^\top \rho_{t-1}}
+
+    Hestenes & Stiefel, J. Res. Natl. Bur. Stand. 49 (1952). Arguments and result as for
+    ``fletcher_reeves``.
+    """
+    y = g - g_before
+    return _ratio(y.dot(g), y.dot(rho))
+
+
+def _ratio(numerator: Tensor, denominator: Tensor) -> float:
+    """Return the quotient, 0 (a restart) where the denominator is 0."""
+    below = float(denominator)
+    return float(numerator) / below if below else 0.0
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ConjugateState(State):
+    """A state with what the next direction is made from.
+
+    Attributes:
+        direction: The last direction, shape (n,); zero before the first.
+        beta: Its share in the next one; 0 asks for a start along the negative gradient.
+        change: The first-order change ε gᵀρ that the last step made, 0 before the first.
+        since_restart: Steps since the last start along the negative gradient.
+        pairs: For the default rule: the first two pairs since the restart, then the latest.
+    """
+
+    direction: Tensor
+    beta: float = 0.0
+    change: float = 0.0
+    since_restart: int = 0
+    pairs: tuple[SecantPair, ...] = ()
+
+
+@dataclass(frozen=True)
+class ConjugateGradient:
+    r"""Nonlinear conjugate gradients, Algorithm 8.9.
+
+    .. math:: \rho_t = -g_t + \beta_t \rho_{t-1}, \qquad
+              \theta_{t+1} = \theta_t + \varepsilon^* \rho_t
+
+    The algorithm as printed starts from :math:`g_0 = 0`, so that β₁ would be 0/0; here β₁ = 0.
+
+    The default rule writes the same direction with memory: under exact line searches
+    :math:`-g_t + \beta_t \rho_{t-1}` is :math:`-M_t g_t`, where M_t is one BFGS update of the
+    identity. In place of the identity it starts from the first two updates after a restart, which
+    costs four vectors more and makes loose line searches enough (Shanno, Math. Oper. Res. 3, 1978;
+    Buckley & LeNir, Math. Program. 27, 1983).
+
+    Args:
+        beta: The rule for β: ``fletcher_reeves``, ``polak_ribiere``, ``polak_ribiere_plus``,
+            ``hestenes_stiefel``, or any function of (g, g_before, rho); None, the robust default,
+            is the rule with memory.
+        restart_every: Start afresh along the negative gradient after so many steps, >= 1. None:
+            never; the rule with memory renews its memory after 3n steps.
+        line_search: Chooses ε*: ``exact_quadratic`` is the analytic step on a quadratic. By default
+            ``strong_wolfe`` with c2 = 0.1, or 0.5 for the rule with memory.
+        safeguard: Start afresh where the direction does not lead downhill or the line search
+            fails. Without it and with a rule given this is Algorithm 8.9 as printed.
+
+    Raises:
+        ValueError: ``restart_every`` is out of range.
+
+    Example:
+        >>> import torch, dlopt
+        >>> bowl = lambda x: x[0] ** 2 + 10 * x[1] ** 2
+        >>> linear = dlopt.ConjugateGradient(dlopt.polak_ribiere, line_search=dlopt.exact_quadratic)
+        >>> path = dlopt.minimize(bowl, torch.ones(2, dtype=torch.float64), linear)
+        >>> len(path.states) - 1, path.converged
+        (2, True)
+    """
+
+    beta: BetaRule | None = None
+    restart_every: int | None = None
+    line_search: LineSearch | None = None
+    safeguard: bool = True
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        if self.restart_every is not None and self.restart_every < 1:
+            raise ValueError(f"restart_every must be >= 1, got {self.restart_every}")
+
+    def init(self, f: Objective, x: Tensor) -> ConjugateState:
+        """Return the state at ``x``, shape (n,), with β = 0."""
+        at = f.evaluate(x)
+        return ConjugateState(x=x, value=at.value, grad=at.grad, direction=torch.zeros_like(x))
+
+    def step(self, f: Objective, state: ConjugateState) -> ConjugateState:
+        """Return the state after one line search, with what the next direction needs."""
+        return self._step(f, state, self.beta) if self.beta else self._step_with_memory(f, state)
+
+    def _step(self, f: Objective, state: ConjugateState, rule: BetaRule) -> ConjugateState:
+        g = state.grad
+        rho = -g + state.beta * state.direction
+        slope = float(g.dot(rho))
+        # The first trial expects the change of the step before (Nocedal & Wright, section 3.5).
+        first = state.change / slope if state.change < 0 and slope < 0 else None
+        trial = search(self.line_search or _ACCURATE, f, state, rho, first)
+        if trial is None:
+            if not (self.safeguard and (state.beta or state.change)):
+                return replace(state, reason="line_search")
+            return self._step(f, replace(state, beta=0.0, change=0.0, since_restart=0), rule)
+        at = accepted(trial.at)
+        steps = state.since_restart + 1
+        restart = steps == self.restart_every
+        return ConjugateState(
+            x=at.x,
+            value=at.value,
+            grad=at.grad,
+            direction=rho,
+            beta=0.0 if restart else rule(at.grad, g, rho),
+            change=trial.step * slope,
+            since_restart=0 if restart else steps,
+        )
+
+    def _step_with_memory(self, f: Objective, state: ConjugateState) -> ConjugateState:
+        pairs = state.pairs
+        rho = two_loop(state.grad, pairs, curvature_scale(pairs[-1]) if pairs else 1.0).neg_()
+        trial = search(self.line_search or _LOOSE, f, state, rho, 1.0 if pairs else None)
+        if trial is None:
+            if not (self.safeguard and pairs):
+                return replace(state, reason="line_search")
+            return self._step_with_memory(f, replace(state, pairs=(), since_restart=0))
+        at = accepted(trial.at)
+        steps, new = state.since_restart + 1, secant_pair(state, at, safeguard=self.safeguard)
+        if steps == self.restart_every:
+            pairs, steps = (), 0
+        elif new is not None and self.restart_every is None and steps >= 3 * len(rho):
+            pairs, steps = (new,), 0
+        elif new is not None:
+            pairs = (*pairs[:2], new)
+        return ConjugateState(
+            x=at.x,
+            value=at.value,
+            grad=at.grad,
+            direction=rho,
+            since_restart=steps,
+            pairs=pairs,
+        )
+
+
+_ACCURATE = partial(strong_wolfe, c2=0.1)
+_LOOSE = partial(strong_wolfe, c2=0.5)
+
+
+def linear_cg(A: Any, b: Any, steps: int) -> list[Any]:
+    r"""Solve :math:`A\theta = b` by conjugate gradients, in the arithmetic of the input.
+
+    Nocedal & Wright, algorithm 5.2, from :math:`\theta_0 = 0`. NumPy arrays of ``Fraction`` give
+    exact rational arithmetic.
+
+    Args:
+        A: A symmetric positive definite matrix, shape (n, n).
+        b: The right-hand side, shape (n,).
+        steps: The most steps, >= 0.
+
+    Returns:
+        The iterates, each of shape (n,), the first 0; fewer than ``steps`` + 1 where the residual
+        is exactly zero.
+
+    Example:
+        >>> from fractions import Fraction
+        >>> import numpy as np
+        >>> A = np.array([[Fraction(2), Fraction(1)], [Fraction(1), Fraction(3)]])
+        >>> b = np.array([Fraction(1), Fraction(0)])
+        >>> [str(x) for x in linear_cg(A, b, 5)[-1]]
+        ['3/5', '-1/5']
+    """
+    theta = 0 * b
+    g = A @ theta - b
+    rho, gg = -g, g @ g
+    path = [theta]
+    for _ in range(steps):
+        if gg == 0:
+            break
+        H_rho = A @ rho
+        epsilon = gg / (rho @ H_rho)
+        theta = theta + epsilon * rho
+        g = g + epsilon * H_rho
+        gg_before, gg = gg, g @ g
+        rho = -g + gg / gg_before * rho
+        path.append(theta)
+    return path

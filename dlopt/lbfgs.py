@@ -1,0 +1,120 @@
+"""L-BFGS: BFGS that remembers a few vectors instead of a matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from torch import Tensor
+
+from dlopt.bfgs import SecantPair, curvature_scale, search, secant_pair
+from dlopt.gradient_descent import accepted
+from dlopt.line_search import LineSearch, strong_wolfe
+from dlopt.method import State
+from dlopt.objective import Objective
+
+
+def two_loop(g: Tensor, pairs: Sequence[SecantPair], scale: float = 1.0) -> Tensor:
+    r"""Return :math:`M g` for the M that BFGS makes from ``pairs``, without ever forming it.
+
+    The update of ``bfgs_update`` is applied backwards to a vector, from the newest pair to the
+    oldest, then forwards again (Nocedal & Wright, algorithm 7.4): 4mn multiplications for m pairs.
+
+    Args:
+        g: The vector to multiply, shape (n,).
+        pairs: The pairs (s, y, sᵀy), oldest first, s and y of shape (n,).
+        scale: The γ of the matrix γI that the updates start from.
+
+    Returns:
+        The product, shape (n,).
+
+    Example:
+        >>> import torch
+        >>> s, y = torch.tensor([1.0, 0.0]), torch.tensor([4.0, 0.0])
+        >>> two_loop(torch.tensor([8.0, 8.0]), [(s, y, 4.0)]).tolist()
+        [2.0, 8.0]
+    """
+    q = g.clone()
+    alphas = []
+    for s, y, sy in reversed(pairs):
+        alpha = float(s.dot(q)) / sy
+        q.add_(y, alpha=-alpha)
+        alphas.append(alpha)
+    if scale != 1.0:
+        q.mul_(scale)
+    for (s, y, sy), alpha in zip(pairs, reversed(alphas), strict=True):
+        beta = float(y.dot(q)) / sy
+        q.add_(s, alpha=alpha - beta)
+    return q
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LBFGSState(State):
+    """A state with the last pairs (s, y, sᵀy), oldest first."""
+
+    pairs: tuple[SecantPair, ...] = ()
+
+
+_LOOSE = partial(strong_wolfe, c2=0.7)
+
+
+@dataclass(frozen=True)
+class LBFGS:
+    r"""L-BFGS: each step starts from :math:`M = \gamma I` and applies the last few updates.
+
+    .. math:: \rho_t = -M_t g_t, \qquad \theta_{t+1} = \theta_t + \varepsilon^* \rho_t
+
+    Only the pairs (s, y) are stored, 2mn numbers for m of them, and the product comes from
+    ``two_loop`` (Nocedal & Wright, algorithm 7.5; Liu & Nocedal 1989).
+
+    Args:
+        history_size: The most pairs m to keep, >= 1.
+        line_search: Chooses ε*, from a first trial of 1 once there is a pair; by default
+            ``strong_wolfe`` with c2 = 0.7.
+        scale: Start from :math:`\gamma I` with the newest pair's
+            :math:`\gamma = s^\top y / y^\top y` instead of from the identity.
+        safeguard: Correct y by function values, skip pairs without positive curvature, drop the
+            memory where a line search fails. Without it this is the bare method.
+
+    Raises:
+        ValueError: ``history_size`` is out of range.
+
+    Example:
+        >>> import torch, dlopt
+        >>> x0 = torch.linspace(-1, 1, 1000, dtype=torch.float64)
+        >>> path = dlopt.minimize(lambda x: torch.cosh(x).sum(), x0, dlopt.LBFGS())
+        >>> path.converged
+        True
+    """
+
+    history_size: int = 10
+    line_search: LineSearch = _LOOSE
+    scale: bool = True
+    safeguard: bool = True
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        if self.history_size < 1:
+            raise ValueError(f"history_size must be >= 1, got {self.history_size}")
+
+    def init(self, f: Objective, x: Tensor) -> LBFGSState:
+        """Return the state at ``x``, shape (n,), with an empty memory."""
+        at = f.evaluate(x)
+        return LBFGSState(x=x, value=at.value, grad=at.grad)
+
+    def step(self, f: Objective, state: LBFGSState) -> LBFGSState:
+        """Return the state after one line search, with the newest pair in its memory."""
+        pairs = state.pairs
+        gamma = curvature_scale(pairs[-1]) if self.scale and pairs else 1.0
+        rho = two_loop(state.grad, pairs, gamma).neg_()
+        trial = search(self.line_search, f, state, rho, 1.0 if pairs else None)
+        if trial is None:
+            if not (self.safeguard and pairs):
+                return replace(state, reason="line_search")
+            return self.step(f, replace(state, pairs=()))
+        at = accepted(trial.at)
+        new = secant_pair(state, at, safeguard=self.safeguard)
+        if new is not None:
+            pairs = (*pairs, new)[-self.history_size :]
+        return LBFGSState(x=at.x, value=at.value, grad=at.grad, pairs=pairs)

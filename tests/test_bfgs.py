@@ -1,0 +1,194 @@
+"""BFGS: the secant equation, positive definiteness, the superlinear end, and known minima."""
+
+import itertools
+import math
+from functools import partial
+
+import numpy as np
+import pytest
+import scipy.optimize
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+import dlopt
+from benchmarks.more_garbow_hillstrom import INSTANCES, Instance, count_to_solve
+from dlopt.bfgs import BFGS, bfgs_update, curvature_scale, secant_pair
+from dlopt.line_search import Trial
+from dlopt.objective import Objective
+from dlopt.problems import quadratic, random_rotation, rosenbrock, spectrum
+
+exact = partial(BFGS, line_search=dlopt.exact_quadratic)
+
+
+def vectors(n: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """A positive definite M and a step with a positive curvature."""
+    g = torch.Generator().manual_seed(seed)
+    A, s, y = (
+        torch.randn(*shape, generator=g, dtype=torch.float64) for shape in ((n, n), (n,), (n,))
+    )
+    y = y if s.dot(y) > 0 else -y
+    return A @ A.T + 1e-2 * torch.eye(n, dtype=torch.float64), s, y
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(2, 12), st.integers(0, 10_000))
+def test_secant_equation(n: int, seed: int) -> None:
+    """After the update M y = s, and M is symmetric."""
+    M, s, y = vectors(n, seed)
+    new = bfgs_update(M, s, y)
+    size = float(new.abs().max() * y.abs().max())
+    torch.testing.assert_close(new @ y, s, rtol=1e-9, atol=1e-12 * size + 1e-12)
+    torch.testing.assert_close(new, new.T, rtol=1e-12, atol=1e-13 * float(new.abs().max()))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(2, 12), st.integers(0, 10_000))
+def test_positive_definiteness_is_kept(n: int, seed: int) -> None:
+    M, s, y = vectors(n, seed)
+    if float(s.dot(y)) < 1e-2 * float(s.norm() * y.norm()):
+        return  # nearly no curvature: rounding decides
+    assert float(torch.linalg.eigvalsh(bfgs_update(M, s, y))[0]) > 0
+
+
+def test_the_update_is_the_product_form() -> None:
+    M, s, y = vectors(7, 1)
+    left = torch.eye(7, dtype=torch.float64) - torch.outer(s, y) / s.dot(y)
+    expected = left @ M @ left.T + torch.outer(s, s) / s.dot(y)
+    torch.testing.assert_close(bfgs_update(M, s, y), expected)
+
+
+def test_without_positive_curvature_the_update_loses_positive_definiteness() -> None:
+    M, s, y = vectors(5, 2)
+    assert float(torch.linalg.eigvalsh(bfgs_update(M, s, -y))[0]) < 0
+
+
+def test_the_step_follows_the_equation() -> None:
+    """Each step goes along −M g, equation (8.33)."""
+    states = list(itertools.islice(dlopt.iterate(rosenbrock(), rosenbrock().x0, BFGS()), 12))
+    for before, after in itertools.pairwise(states):
+        rho, step = -before.M @ before.grad, after.x - before.x
+        cosine = rho.dot(step) / rho.norm() / step.norm()
+        assert float(cosine) == pytest.approx(1, abs=1e-9)
+
+
+@pytest.mark.parametrize("n", [2, 5, 10])
+def test_on_a_quadratic_m_becomes_the_inverse_hessian_in_n_steps(n: int) -> None:
+    q = quadratic(spectrum(n, 50.0), basis=random_rotation(n, torch.Generator().manual_seed(n)))
+    x0 = torch.linspace(1, 2, n, dtype=torch.float64)
+    *_, last = itertools.islice(dlopt.iterate(q, x0, exact()), n + 1)
+    torch.testing.assert_close(last.M, torch.linalg.inv(q.A), rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(last.x, q.minimizers[0], rtol=0.0, atol=1e-8)
+
+
+def test_it_ends_superlinearly() -> None:
+    """The ratio of successive errors goes to zero; Newton's would be squared at every step."""
+    path = dlopt.minimize(
+        lambda x: (torch.exp(x) - x).sum() + (x[0] - x[1]) ** 2,
+        torch.tensor([1.0, -0.7, 0.4], dtype=torch.float64),
+        BFGS(),
+    )
+    errors = [e for p in path.points if (e := float(p.norm())) > 1e-12]
+    ratios = [b / a for a, b in itertools.pairwise(errors)]
+    assert ratios[-1] < 0.05
+    assert max(ratios[-2:]) < 0.3 * max(ratios[:3])
+
+
+def test_without_safeguard_it_is_the_plain_method() -> None:
+    """Iterates of a transcription of the algorithm: exact line search, M from the identity."""
+    q = quadratic(spectrum(6, 20.0), basis=random_rotation(6, torch.Generator().manual_seed(0)))
+    x, M = torch.ones(6, dtype=torch.float64), torch.eye(6, dtype=torch.float64)
+    method = exact(scale_first=False, safeguard=False)
+    for state in itertools.islice(dlopt.iterate(q, x, method), 6):
+        torch.testing.assert_close(state.x, x, rtol=1e-9, atol=1e-11)
+        torch.testing.assert_close(state.M, M, rtol=1e-7, atol=1e-9)
+        rho = -M @ (q.A @ x)
+        s = -(rho @ q.A @ x) / (rho @ q.A @ rho) * rho
+        x, y = x + s, q.A @ s
+        M = bfgs_update(M, s, y)
+
+
+def pair_of(f, x0: Tensor, x1: Tensor, **settings: bool):  # type: ignore[no-untyped-def]
+    """The secant pair of a step between two points."""
+    objective = Objective(f)
+    state = BFGS().init(objective, x0)
+    return secant_pair(state, objective.evaluate(x1), **settings)
+
+
+def test_function_values_correct_the_curvature() -> None:
+    """Nothing on a quadratic; on a quartic the corrected pair is nearer to the curvature ahead."""
+    bowl = quadratic(spectrum(4, 10.0))
+    x0, x1 = (torch.linspace(a, 1, 4, dtype=torch.float64) for a in (2, -1))
+    plain, corrected = (pair_of(bowl, x0, x1, safeguard=c) for c in (False, True))
+    torch.testing.assert_close(corrected[1], plain[1])
+
+    def quartic(x: Tensor) -> Tensor:
+        return (x**4).sum()
+
+    a, b = torch.tensor([2.0], dtype=torch.float64), torch.tensor([1.5], dtype=torch.float64)
+    plain, corrected = (pair_of(quartic, a, b, safeguard=c) for c in (False, True))
+    second = [float(p[2] / p[0].dot(p[0])) for p in (plain, corrected)]
+    truth = 12 * 1.5**2
+    assert abs(second[1] - truth) < abs(second[0] - truth)
+    assert corrected[2] == pytest.approx(float(corrected[0].dot(corrected[1])))
+
+
+def test_curvature_that_is_not_positive_is_refused() -> None:
+    def hill(x: Tensor) -> Tensor:
+        return -(x * x).sum()
+
+    x0 = torch.ones(2, dtype=torch.float64)
+    assert pair_of(hill, x0, 2 * x0) is None
+    assert pair_of(hill, x0, 2 * x0, safeguard=False)[2] < 0
+
+
+def test_the_scale_is_the_inverse_curvature_along_the_step() -> None:
+    s = torch.tensor([1.0, 2.0])
+    assert curvature_scale((s, 4 * s, 20.0)) == pytest.approx(0.25)
+    assert curvature_scale((s, 0 * s, 0.0)) == 1
+
+
+@pytest.mark.parametrize("instance", INSTANCES, ids=lambda i: i.name)
+def test_solves_the_more_garbow_hillstrom_set(instance: Instance) -> None:
+    if instance.name == "watson_12":
+        pytest.skip("its minimum is too flat for first derivatives in double precision")
+    count = count_to_solve(
+        lambda f, x0: dlopt.minimize(f, x0, BFGS(), grad_tol=1e-10), instance, budget=1000
+    )
+    assert count.solved
+
+
+def test_it_needs_no_more_evaluations_than_scipy() -> None:
+    f = rosenbrock(10)
+
+    def numpy_f(x: np.ndarray) -> tuple[float, np.ndarray]:
+        at = Objective(f).evaluate(torch.from_numpy(x.copy()))
+        return at.number, at.grad.numpy()
+
+    peer = scipy.optimize.minimize(numpy_f, f.x0.numpy(), jac=True, method="BFGS")
+    path = dlopt.minimize(f, f.x0, BFGS(), grad_tol=1e-5)
+    assert path.converged
+    assert path.evaluations <= peer.nfev
+    np.testing.assert_allclose(path.x, 1, atol=1e-4)
+
+
+def test_a_thousand_parameters() -> None:
+    q = quadratic(spectrum(1000, 1e3))
+    path = dlopt.minimize(q, q.x0, BFGS(), grad_tol=1e-5, record=False)
+    assert path.converged
+    assert path.evaluations < 400
+
+
+def test_a_failed_search_restarts_once_then_reports() -> None:
+    calls = 0
+
+    def failing(phi, first_step: float) -> Trial | None:  # type: ignore[no-untyped-def]
+        nonlocal calls
+        calls += 1
+        return dlopt.strong_wolfe(phi, first_step) if calls < 4 else None
+
+    path = dlopt.minimize(rosenbrock(), rosenbrock().x0, BFGS(line_search=failing))
+    assert path.reason == "line_search"
+    assert calls == 5  # the fourth fails along −Mg, the fifth along −g
+    assert math.isfinite(float(path.value))

@@ -101,7 +101,8 @@ class BFGS:
         if trial is None:
             if not (self.safeguard and state.updates):
                 return replace(state, reason="line_search")
-            return self.step(f, replace(state, M=_identity(state.x), updates=0))
+            afresh = self.step(f, replace(state, M=_identity(state.x), updates=0))
+            return replace(state, reason=afresh.reason) if afresh.reason else afresh
         at = accepted(trial.at)
         M, updates = state.M, state.updates
         pair = secant_pair(state, at, safeguard=self.safeguard)

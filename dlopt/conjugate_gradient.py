@@ -105,7 +105,7 @@ class ConjugateGradient:
     .. math:: \rho_t = -g_t + \beta_t \rho_{t-1}, \qquad
               \theta_{t+1} = \theta_t + \varepsilon^* \rho_t
 
-    The algorithm as printed starts from :math:`g_0 = 0`, so that β₁ would be 0/0; here β₁ = 0.
+    The algorithm as printed starts from :math:`g_0 = 0`, so that β₁ divides by zero; here β₁ = 0.
 
     The default rule writes the same direction with memory: under exact line searches
     :math:`-g_t + \beta_t \rho_{t-1}` is :math:`-M_t g_t`, where M_t is one BFGS update of the
@@ -165,7 +165,8 @@ class ConjugateGradient:
         if trial is None:
             if not (self.safeguard and (state.beta or state.change)):
                 return replace(state, reason="line_search")
-            return self._step(f, replace(state, beta=0.0, change=0.0, since_restart=0), rule)
+            afresh = self._step(f, replace(state, beta=0.0, change=0.0, since_restart=0), rule)
+            return replace(state, reason=afresh.reason) if afresh.reason else afresh
         at = accepted(trial.at)
         steps = state.since_restart + 1
         restart = steps == self.restart_every
@@ -186,7 +187,8 @@ class ConjugateGradient:
         if trial is None:
             if not (self.safeguard and pairs):
                 return replace(state, reason="line_search")
-            return self._step_with_memory(f, replace(state, pairs=(), since_restart=0))
+            afresh = self._step_with_memory(f, replace(state, pairs=(), since_restart=0))
+            return replace(state, reason=afresh.reason) if afresh.reason else afresh
         at = accepted(trial.at)
         steps, new = state.since_restart + 1, secant_pair(state, at, safeguard=self.safeguard)
         if steps == self.restart_every:

@@ -112,7 +112,8 @@ class LBFGS:
         if trial is None:
             if not (self.safeguard and pairs):
                 return replace(state, reason="line_search")
-            return self.step(f, replace(state, pairs=()))
+            afresh = self.step(f, replace(state, pairs=()))
+            return replace(state, reason=afresh.reason) if afresh.reason else afresh
         at = accepted(trial.at)
         new = secant_pair(state, at, safeguard=self.safeguard)
         if new is not None:

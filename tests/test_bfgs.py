@@ -192,3 +192,10 @@ def test_a_failed_search_restarts_once_then_reports() -> None:
     assert path.reason == "line_search"
     assert calls == 5  # the fourth fails along −Mg, the fifth along −g
     assert math.isfinite(float(path.value))
+
+
+def test_the_last_state_keeps_what_was_learned() -> None:
+    q = quadratic(spectrum(4, 10.0), basis=random_rotation(4, torch.Generator().manual_seed(0)))
+    *_, last = itertools.islice(dlopt.iterate(q, q.x0, exact(scale_first=False)), 100)
+    assert last.reason
+    torch.testing.assert_close(last.M, torch.linalg.inv(q.A), rtol=1e-6, atol=1e-8)

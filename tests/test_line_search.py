@@ -14,6 +14,7 @@ from dlopt.line_search import (
     backtracking,
     exact_quadratic,
     strong_wolfe,
+    weak_wolfe,
 )
 from dlopt.method import State
 from dlopt.objective import Objective
@@ -53,6 +54,27 @@ def test_strong_wolfe_conditions(phi: ScalarPhi, first: float, c2: float) -> Non
     assert abs(trial.slope) <= c2 * abs(phi.slope)
 
 
+@settings(max_examples=300, deadline=None)
+@given(functions, st.floats(1e-6, 1e6), st.sampled_from([1e-3, 0.1, 0.5, 0.9]))
+def test_weak_wolfe_conditions(phi: ScalarPhi, first: float, c2: float) -> None:
+    if not phi.slope < 0:
+        return
+    trial = weak_wolfe(phi, first, c1=1e-4, c2=c2)
+    assert trial is not None
+    noise = 10 * phi.eps * abs(phi.value)
+    assert trial.value <= phi.value + 1e-4 * trial.step * phi.slope + noise
+    assert trial.slope >= c2 * phi.slope
+
+
+def test_the_weak_conditions_take_fewer_trials() -> None:
+    counts = []
+    for search in (weak_wolfe, strong_wolfe):
+        phi = ScalarPhi(lambda e: (e - 3) ** 2, lambda e: 2 * (e - 3))
+        assert search(phi, 5.9, c2=0.1) is not None
+        counts.append(phi.calls)
+    assert counts[0] == 1 < counts[1]
+
+
 @settings(max_examples=200, deadline=None)
 @given(functions, st.floats(1e-6, 1e6))
 def test_backtracking_meets_armijo(phi: ScalarPhi, first: float) -> None:
@@ -65,7 +87,7 @@ def test_backtracking_meets_armijo(phi: ScalarPhi, first: float) -> None:
     assert trial.value < phi.value
 
 
-@pytest.mark.parametrize("search", [backtracking, strong_wolfe])
+@pytest.mark.parametrize("search", [backtracking, strong_wolfe, weak_wolfe])
 def test_a_wall_of_infinities_is_contracted_away(search) -> None:  # type: ignore[no-untyped-def]
     def barrier(e: float) -> float:
         return -math.log(1 - e) - 10 * e if e < 1 else math.nan
@@ -77,12 +99,12 @@ def test_a_wall_of_infinities_is_contracted_away(search) -> None:  # type: ignor
     assert trial.value < 0
 
 
-@pytest.mark.parametrize("search", [backtracking, strong_wolfe])
+@pytest.mark.parametrize("search", [backtracking, strong_wolfe, weak_wolfe])
 def test_an_uphill_direction_is_refused(search) -> None:  # type: ignore[no-untyped-def]
     assert search(ScalarPhi(lambda e: e, lambda e: 1.0), 1.0) is None
 
 
-@pytest.mark.parametrize("search", [backtracking, strong_wolfe])
+@pytest.mark.parametrize("search", [backtracking, strong_wolfe, weak_wolfe])
 def test_a_lying_slope_ends_in_none(search) -> None:  # type: ignore[no-untyped-def]
     phi = ScalarPhi(lambda e: 1 + e, lambda e: -1.0)
     assert search(phi, 1.0) is None

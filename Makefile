@@ -50,7 +50,6 @@ repository: ## set the repository's address everywhere: URL=https://github.com/y
 
 bench: $(VENV)/bench ## compare with SciPy, PyTorch and pytorch-minimize
 	$(BIN)/python -m benchmarks
-	$(BIN)/python -m benchmarks.hessian
 
 clean: ## remove the environment and everything that was built
 	rm -rf $(VENV) _build

@@ -1,20 +1,26 @@
-"""What a Hessian costs, beside the two usual ways to get one: ``python -m benchmarks.hessian``.
+"""What a Hessian costs, beside the two usual ways to get one: ``python -m benchmarks hessian``.
 
 *Batched*: all rows in one batched pass back through the graph of the gradient. *Loop*: one pass for
-each row. Times are the least of some rounds in which they take turns, on one thread.
+each row. They take turns, on one thread; what is stored are quartiles of the ratios in a round.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
+from benchmarks import results
+from benchmarks.overhead import quartiles, rounds
 from dlopt.empirical_risk import EmpiricalRisk
 from dlopt.objective import Objective
+
+PART = "hessian"
+SIZES = {6: 7, 66: 3}  # hidden units: rounds
 
 
 def gradient_graph(risk: EmpiricalRisk, theta: Tensor) -> tuple[Tensor, Tensor]:
@@ -50,23 +56,28 @@ def seconds(build: Callable[[EmpiricalRisk, Tensor], Tensor], risk: EmpiricalRis
     return time.perf_counter() - start
 
 
-def main() -> None:
-    """Print the table."""
-    torch.set_num_threads(1)
+def measure(names: Sequence[str], workers: int) -> None:
+    """Time all ways (``names`` and ``workers`` are for the parts that count), print and store."""
+    del names, workers
     data = load_digits()
     x = torch.tensor(data.data / 16)[:500]
     labels = torch.tensor(data.target)[:500]
-    print(f"{'parameters':>10}{'seconds':>10}{'ratio to batched':>18}{'ratio to loop':>15}")
-    for hidden, rounds in ((6, 5), (66, 2)):
+    found = {}
+    print(f"{'parameters':>10}{'ratio to batched':>26}{'ratio to loop':>26}   (quartiles)")
+    for hidden, turns in SIZES.items():
         net = nn.Sequential(nn.Linear(64, hidden), nn.Tanh(), nn.Linear(hidden, 10)).double()
         risk = EmpiricalRisk(net, x, labels, nn.functional.cross_entropy)
-        ways = (ours, batched, loop) if risk.n < 1000 else (ours, loop)
-        turns = [[seconds(way, risk) for way in ways] for _ in range(rounds)]
-        least = dict(zip(ways, map(min, zip(*turns, strict=True)), strict=True))
-        to_batched = f"{least[ours] / least[batched]:.2f}" if batched in least else "–"
-        ratio = least[ours] / least[loop]
-        print(f"{risk.n:10}{least[ours]:10.2f}{to_batched:>18}{ratio:15.2f}", flush=True)
-
-
-if __name__ == "__main__":
-    main()
+        ways: dict[str, Callable[[], float]] = {
+            "dlopt": partial(seconds, ours, risk),
+            "loop": partial(seconds, loop, risk),
+        }
+        if risk.n < 1000:  # beyond, the batch takes gigabytes
+            ways["batched"] = partial(seconds, batched, risk)
+        measured = rounds(ways, turns)
+        found[str(risk.n)] = {
+            way: quartiles([turn["dlopt"] / turn[way] for turn in measured])
+            for way in ways
+            if way != "dlopt"
+        }
+        print(f"{risk.n:10}", *(f"{found[str(risk.n)].get(w)!s:>26}" for w in ("batched", "loop")))
+    results.save(PART, {"examples": len(x), "parameters": found})

@@ -1,16 +1,43 @@
-"""The benchmark's table: each solver gets the same problem, and only evaluations are counted."""
+"""The benchmarks: same problems and counting for all, results that belong to the code, the page."""
+
+import base64
+import math
+import re
+import sys
+import time
+import warnings
+from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 import torch
+from docutils import nodes
+from torch import Tensor
 from torch.autograd.functional import hessian
 
-from benchmarks.__main__ import SOLVERS, LastPoint, returns_a_solution, tight
+import dlopt
+from benchmarks import larger, overhead, results, tables
+from benchmarks.mgh import returns_a_solution, tight
 from benchmarks.more_garbow_hillstrom import INSTANCES
+from benchmarks.profiles import median_ratio, on_common, performance_profile
+from benchmarks.results import FAMILIES, load
+from benchmarks.solvers import SOLVERS, LastPoint
 
-ROSENBROCK = next(instance for instance in INSTANCES if instance.name == "rosenbrock")
+ROOT = Path(__file__).parents[1]
+sys.path.append(str(ROOT / "book" / "_ext"))
+
+import measured  # noqa: E402
+
+BY_NAME = {instance.name: instance for instance in INSTANCES}
+ROSENBROCK = BY_NAME["rosenbrock"]
+OURS = [name for name in SOLVERS if name.startswith("dlopt")]
+others_remarks = pytest.mark.filterwarnings("ignore")  # of the other libraries about rounding
 
 
-@pytest.mark.filterwarnings("ignore")  # the other libraries' remarks about rounding
+# --- Solvers and counting -------------------------------------------------------------------------
+
+
+@others_remarks
 @pytest.mark.parametrize("name", SOLVERS)
 def test_solver_solves_and_is_counted(name: str) -> None:
     count = tight(SOLVERS[name], ROSENBROCK)
@@ -19,10 +46,19 @@ def test_solver_solves_and_is_counted(name: str) -> None:
     assert returns_a_solution(SOLVERS[name], ROSENBROCK)
 
 
+@others_remarks
+@pytest.mark.parametrize("name", [name for name in SOLVERS if "newton-cg" not in name.lower()])
+def test_nothing_but_the_gradient_ends_a_tight_run(name: str) -> None:
+    # So flat that the usual bounds on changes of the value would end it at gradients of 1e-6.
+    x0 = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
+    x = SOLVERS[name](lambda x: 1 + (x**4).sum(), x0, 1e-12)
+    assert float((4 * x**3).abs().max()) < 1e-7
+
+
 def test_one_evaluation_gives_all_derivatives() -> None:
     calls = []
 
-    def f(x: torch.Tensor) -> torch.Tensor:
+    def f(x: Tensor) -> Tensor:
         calls.append(x)
         return (x**4).sum() + x[0] * x[1]
 
@@ -35,3 +71,208 @@ def test_one_evaluation_gives_all_derivatives() -> None:
     assert torch.equal(torch.as_tensor(matrix), hessian(f, x))
     at.value_and_gradient(2 * x.numpy())
     assert len(calls) == 3  # one more by the oracle
+
+
+@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("factor", [2.0**-20, 2.0**20])
+def test_units_change_no_count(name: str, factor: float) -> None:
+    assert tight(SOLVERS[name], ROSENBROCK, factor) == tight(SOLVERS[name], ROSENBROCK)
+
+
+def walk(f, x0: Tensor, tol: float | None) -> Tensor:
+    """Halve x for ever."""
+    while True:
+        f(x0)
+        x0 = x0 / 2
+
+
+def test_evaluations_to_a_target_are_those_up_to_it() -> None:
+    one = torch.ones(1, dtype=torch.float64)
+    problem = larger.Larger("x²", lambda x: x @ x, one, 4.0**-6, "")
+    assert larger.count_to_target(walk, problem) == 7
+    assert larger.count_to_target(walk, problem, budget=7) == 7
+    assert larger.count_to_target(walk, problem, budget=6) is None
+
+    def broken(f, x0: Tensor, tol: float | None) -> Tensor:
+        raise RuntimeError
+
+    assert larger.count_to_target(broken, problem) is None
+
+
+# --- The larger problems --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", larger.PROBLEMS)
+def test_larger_problem_is_quick_to_make_and_has_its_gradient(key: str) -> None:
+    start = time.perf_counter()
+    problem = larger.PROBLEMS[key]()
+    assert time.perf_counter() - start < 10  # under a second on a machine with nothing else to do
+    x = problem.x0.clone().requires_grad_()
+    value = problem.f(x)
+    (g,) = torch.autograd.grad(value, x)
+    assert float(value.detach()) > problem.target
+    generator = torch.Generator().manual_seed(3)
+    v = torch.randn(len(x), generator=generator, dtype=torch.float64)
+    v, h = v / v.norm(), 1e-4
+    difference = (problem.f(problem.x0 + h * v) - problem.f(problem.x0 - h * v)) / (2 * h)
+    assert float(difference) == pytest.approx(float(g @ v), rel=1e-5, abs=1e-8)
+
+
+def test_logistic_minimum_has_a_proof() -> None:
+    # Weight decay makes J strongly convex: J* >= J(x) - ‖g‖²/2λ at any x.
+    problem = larger.logistic()
+    path = dlopt.minimize(problem.f, problem.x0, dlopt.TruncatedNewton(), grad_tol=1e-11)
+    below = float(path.grad @ path.grad) / (2 * 1e-3)
+    assert below < 1e-15
+    assert float(path.value) == pytest.approx(larger.LOGISTIC_MINIMUM, rel=3e-15)
+
+
+def test_minima_of_the_others_are_zero() -> None:
+    n = 1000
+    assert float(larger.quadratic(n).f(torch.zeros(n, dtype=torch.float64))) == 0
+    assert float(larger.rosenbrock(n).f(torch.ones(n, dtype=torch.float64))) == 0
+
+
+# --- Profiles -------------------------------------------------------------------------------------
+
+
+def test_profile_of_three_solvers_by_hand() -> None:
+    counts = {"a": [10, 30, None, 8], "b": [20, 10, 50, 8], "c": [None, 40, 100, None]}
+    assert performance_profile(counts) == {
+        "a": [(1.0, 0.5), (3.0, 0.75)],
+        "b": [(1.0, 0.75), (2.0, 1.0)],
+        "c": [(2.0, 0.25), (4.0, 0.5)],
+    }
+    assert performance_profile({"a": [None], "b": [None]}) == {"a": [], "b": []}
+    assert median_ratio(counts["a"], counts["b"]) == 1.0
+    assert on_common(counts) == (1, {"a": 30, "b": 10, "c": 40})
+
+
+# --- The stored results ---------------------------------------------------------------------------
+
+
+def test_results_are_those_of_this_code() -> None:
+    assert [name for family in FAMILIES.values() for name in family] == list(SOLVERS)
+    data = load("mgh")
+    assert data["instances"] == [instance.name for instance in INSTANCES]
+    assert list(data["solvers"]) == list(SOLVERS)
+    for found in data["solvers"].values():
+        lists = [found["tight"], found["defaults"], *found["perturbed"], *found["rotated"]]
+        lists += found["scaled"]
+        assert {len(counts) for counts in lists} == {len(INSTANCES)}
+        assert [len(found[key]) for key in ("perturbed", "rotated", "scaled")] == [5, 5, 2]
+        assert all(n is None or 0 < n <= data["budget"] for counts in lists[2:] for n in counts)
+    data = load("larger")
+    assert list(data["problems"]) == list(larger.PROBLEMS)
+    gradient = [name for family in larger.GRADIENT_FAMILIES for name in FAMILIES[family]]
+    assert sorted(data["solvers"]) == sorted(gradient)
+    for name, found in data["solvers"].items():
+        assert set(found) == {
+            key
+            for key, about in data["problems"].items()
+            if about["variables"] <= larger.DENSE.get(name, math.inf)
+        }
+    assert list(load("overhead")["sizes"]) == [str(n) for n in overhead.SIZES]
+    assert load("hessian")["parameters"]
+    assert sum(path.stat().st_size for path in results.FOLDER.iterdir()) < 150_000
+
+
+@others_remarks
+@pytest.mark.parametrize("name", SOLVERS)
+def test_stored_counts_come_out_again(name: str) -> None:
+    """A change that moves a count wants ``python -m benchmarks --only dlopt``."""
+    data = load("mgh")
+    package = {"SciPy": "scipy", "pytorch-minimize": "torch", "torch.optim.LBFGS": "torch"}
+    library = package.get(name.split()[0])
+    if library and version(library) != data["versions"][library]:
+        pytest.skip(f"measured with {library} {data['versions'][library]}")
+    stored = dict(zip(data["instances"], data["solvers"][name]["tight"], strict=True))
+    easy = ("rosenbrock", "beale", "helical_valley", "brown_dennis", "broyden_banded")
+    again = {each: tight(SOLVERS[name], BY_NAME[each]) for each in easy}
+    assert again == {each: stored[each] for each in easy}
+
+
+@pytest.mark.parametrize("name", ["ConjugateGradient", "BFGS", "LBFGS"])
+def test_stored_count_on_logistic_regression_comes_out_again(name: str) -> None:
+    count = larger.evaluations_to_target("logistic", getattr(dlopt, name)())
+    stored = load("larger")["solvers"][f"dlopt {name}"]["logistic"]
+    assert count == pytest.approx(stored, rel=0.03)  # sums in another order, other roundings
+
+
+# --- Times ----------------------------------------------------------------------------------------
+
+
+@others_remarks
+def test_each_contestant_is_timed_without_its_objective() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        turns = overhead.rounds(overhead.arms(200, 4), 2)
+    assert len(turns) == 2
+    assert all(0 < seconds < 1 for turn in turns for seconds in turn.values())
+    assert overhead.REFERENCE in turns[0]
+    found = overhead.ratios([{"a": 1.0, "b": 2.0}, {"a": 3.0, "b": 3.0}], "b")
+    assert found == {"a": [0.625, 0.75, 0.875]}
+
+
+def test_the_clock_subtracts_what_happens_inside() -> None:
+    clock = overhead.Clock(marks=[(10.0, 2.0, 3), (20.0, 6.0, 7)])
+    assert clock.per_iteration(0, 1) == 6.0
+    assert clock.per_iteration(0, 1, each=0.5) == 4.0
+    assert clock.timed(lambda x: 2 * x)(3) == 6
+    assert (clock.calls, clock.inside > 0) == (1, True)
+
+
+# --- The page -------------------------------------------------------------------------------------
+
+PAGE = (ROOT / "book" / "benchmarks.md").read_text(encoding="utf8")
+SHOWN = [line.split(" ", 1) for line in re.findall(r"```\{measured\} (.+)", PAGE)]
+
+
+def test_the_page_shows_everything() -> None:
+    assert {what for what, *_ in SHOWN} == set(measured.WHAT)
+    for what in ("mgh", "profile"):
+        assert {w[1] for w in SHOWN if w[0] == what} == set(FAMILIES)
+    assert {w[1] for w in SHOWN if w[0] == "larger"} == set(larger.GRADIENT_FAMILIES)
+
+
+@pytest.mark.parametrize("shown", SHOWN, ids=" ".join)
+def test_each_table_has_a_cell_for_each_column(shown: list[str]) -> None:
+    what, *which = shown
+    if what not in tables.TABLES:
+        return
+    head, rows = tables.TABLES[what](*which)
+    assert rows
+    assert {len(row) for row in rows} == {len(head)}
+    made = measured.table(head, rows)
+    assert len(list(made.findall(nodes.row))) == len(rows) + 1
+
+
+def test_the_best_of_a_row_is_bold() -> None:
+    made = measured.table(["", "a", "b", "c"], [["x", ("7", 7), ("5", 5), ("–", None)]])
+    assert [node.astext() for node in made.findall(nodes.strong)] == ["5"]
+    made = measured.table(["", "a", "b"], [["x", ("7", 7), ("7", 7)]])
+    assert not list(made.findall(nodes.strong))
+
+
+def test_a_profile_is_a_figure_with_its_numbers_in_words() -> None:
+    figure = measured.profile_figure("BFGS")
+    source = re.search(r"data:image/svg\+xml;base64,([^\"]+)", figure)
+    assert source is not None
+    assert base64.b64decode(source[1]).startswith(b"<?xml")
+    assert all(f"{name}: " in figure for name in FAMILIES["BFGS"])
+    assert figure == measured.profile_figure("BFGS")
+
+
+def test_what_others_do_better_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = {
+        "mgh": load("mgh"),
+        "overhead": {"sizes": {}},
+        "larger": {
+            "problems": {"p": {"name": "p"}, "q": {"name": "q"}},
+            "solvers": {"dlopt BFGS": {"p": 9, "q": None}, "SciPy BFGS": {"p": 10, "q": 7}},
+        },
+    }
+    monkeypatch.setattr(tables, "load", fake.__getitem__)
+    lines = [line for line in tables.losses()["BFGS"] if "starts" not in line]
+    assert "evaluations on q: not met, but SciPy BFGS 7" in lines
+    assert not any(line.startswith("evaluations on p") for line in lines)

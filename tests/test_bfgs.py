@@ -15,9 +15,9 @@ from torch import Tensor
 import dlopt
 from benchmarks.more_garbow_hillstrom import INSTANCES, Instance, count_to_solve
 from dlopt.bfgs import BFGS, bfgs_update, curvature_scale, secant_pair
+from dlopt.lesson.problems import quadratic, random_rotation, rosenbrock, spectrum
 from dlopt.line_search import Trial
 from dlopt.objective import Objective
-from dlopt.problems import quadratic, random_rotation, rosenbrock, spectrum
 
 exact = partial(BFGS, line_search=dlopt.exact_quadratic)
 

@@ -22,8 +22,8 @@ from dlopt.conjugate_gradient import (
     polak_ribiere,
     polak_ribiere_plus,
 )
+from dlopt.lesson.problems import Quadratic, quadratic, random_rotation, rosenbrock, spectrum
 from dlopt.objective import Objective
-from dlopt.problems import Quadratic, quadratic, random_rotation, rosenbrock, spectrum
 
 RULES = [fletcher_reeves, polak_ribiere, polak_ribiere_plus, hestenes_stiefel]
 each_rule = pytest.mark.parametrize("rule", RULES)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import dlopt
-from dlopt.problems import bowl, quadratic, rosenbrock, spectrum
+from dlopt.lesson.problems import bowl, quadratic, rosenbrock, spectrum
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])

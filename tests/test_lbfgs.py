@@ -13,7 +13,7 @@ import dlopt
 from benchmarks.more_garbow_hillstrom import INSTANCES, Instance, count_to_solve
 from dlopt.bfgs import SecantPair, bfgs_update
 from dlopt.lbfgs import LBFGS, two_loop
-from dlopt.problems import quadratic, random_rotation, rosenbrock, spectrum
+from dlopt.lesson.problems import quadratic, random_rotation, rosenbrock, spectrum
 
 
 def random_pairs(n: int, m: int, seed: int) -> tuple[Tensor, list[SecantPair]]:
@@ -46,7 +46,7 @@ def test_two_loop_changes_nothing_it_is_given() -> None:
     assert all(torch.equal(a, b) for a, b in zip(originals, copies, strict=True))
 
 
-def stretched(n: int, condition: float) -> dlopt.problems.Quadratic:  # type: ignore[name-defined]
+def stretched(n: int, condition: float) -> dlopt.lesson.problems.Quadratic:  # type: ignore[name-defined]
     basis = random_rotation(n, torch.Generator().manual_seed(n))
     return quadratic(spectrum(n, condition), basis=basis)
 

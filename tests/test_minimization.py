@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 import dlopt
+from dlopt.lesson.problems import himmelblau, rosenbrock
 from dlopt.minimization import REASONS
-from dlopt.problems import himmelblau, rosenbrock
 
 # Every method at settings that solve Rosenbrock's function; first-order ones need many steps.
 METHODS = {

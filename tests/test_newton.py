@@ -9,13 +9,13 @@ from torch import Tensor
 
 import dlopt
 from benchmarks.more_garbow_hillstrom import INSTANCES, Instance, count_to_solve, solved
+from dlopt.lesson.problems import pseudo_huber, quadratic, random_rotation, saddle, spectrum
 from dlopt.method import State
 from dlopt.newton import Newton, newton_step, quadratic_model
 from dlopt.objective import Objective
-from dlopt.problems import pseudo_huber, quadratic, random_rotation, saddle, spectrum
 
 
-def stretched(n: int, condition: float, seed: int) -> dlopt.problems.Quadratic:  # type: ignore[name-defined]
+def stretched(n: int, condition: float, seed: int) -> dlopt.lesson.problems.Quadratic:  # type: ignore[name-defined]
     g = torch.Generator().manual_seed(seed)
     return quadratic(
         spectrum(n, condition),

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dlopt import Newton
-from dlopt.claims import SYLLABUS_IDS
+from dlopt.lesson.claims import SYLLABUS_IDS
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "book").glob("*.md")])

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import dlopt
+from dlopt.lesson.problems import quadratic, rosenbrock, spectrum
 from dlopt.objective import Objective
-from dlopt.problems import quadratic, rosenbrock, spectrum
 from dlopt.truncated_newton import TruncatedNewton, steihaug
 
 

@@ -24,8 +24,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from benchmarks.profiles import performance_profile
 from benchmarks.results import FOLDER, load
 from benchmarks.tables import TABLES, Cell, losses, profile_counts, solved
-from dlopt._display import figure_html
-from dlopt.plotting import arm_style, figure, legend
+from dlopt.lesson.display import figure_html
+from dlopt.lesson.plotting import arm_style, figure, legend
 
 LARGEST_RATIO = 16  # where the axis of a profile ends
 WHAT = (*TABLES, "profile", "losses", "versions")

@@ -19,8 +19,8 @@ import numpy.typing as npt
 import torch
 
 import dlopt
-from dlopt.plotting import BLUE, METHODS, VERMILLION, figure, method_style
-from dlopt.problems import rosenbrock
+from dlopt.lesson.plotting import BLUE, METHODS, VERMILLION, figure, method_style
+from dlopt.lesson.problems import rosenbrock
 
 STATIC = File(__file__).resolve().parents[1] / "_static"
 WIDTH, HEIGHT = 720, 400

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dlopt._display import require_text
+from dlopt.lesson.display import require_text
 
 
 class Listing:

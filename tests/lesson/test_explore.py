@@ -15,10 +15,10 @@ from IPython.core import getipython
 from matplotlib.figure import Figure
 from PIL import Image
 
-from dlopt import explore as module
-from dlopt import plotting
-from dlopt._display import is_live
-from dlopt.explore import MAX_FRAMES, Slider, explore
+from dlopt.lesson import explore as module
+from dlopt.lesson import plotting
+from dlopt.lesson.display import is_live
+from dlopt.lesson.explore import MAX_FRAMES, Slider, explore
 
 ALPHA = Slider([0.0, 0.5, 1.0], label="damping α", format=".1f")
 CAPTION = "What to see: the line rises."

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dlopt import Newton
-from dlopt.listing import beside, listing
+from dlopt.lesson.listing import beside, listing
 from dlopt.newton import newton_step
 
 

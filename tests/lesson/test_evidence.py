@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from dlopt.evidence import (
+from dlopt.lesson.evidence import (
     convergence_orders,
     fit_exponent,
     mean_and_spread,

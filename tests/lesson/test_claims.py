@@ -9,8 +9,8 @@ import pytest
 import torch
 from IPython.core.formatters import DisplayFormatter
 
-from dlopt import claims
-from dlopt.claims import SYLLABUS_IDS, VERDICTS, claim, record
+from dlopt.lesson import claims
+from dlopt.lesson.claims import SYLLABUS_IDS, VERDICTS, claim, record
 
 GOOD: dict[str, Any] = {
     "id": "N1",

@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from dlopt._display import require_text
+from dlopt.lesson.display import require_text
 
 Array = npt.NDArray[np.float64]
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from dlopt.datasets import curve, digits, mnist1d
+from dlopt.lesson.datasets import curve, digits, mnist1d
 
 
 def test_digits():

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dlopt._display import require_text
+from dlopt.lesson.display import require_text
 
 _MARK = {"right": "✓", "wrong": "✗", "open": "…"}
 _COLOUR = {"right": "#009E73", "wrong": "#D55E00", "open": "#767676"}

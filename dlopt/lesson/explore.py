@@ -22,8 +22,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from dlopt._display import Card, data_uri, display, figure_html, is_live, require_text
-from dlopt.plotting import DPI, pixels
+from dlopt.lesson.display import Card, data_uri, display, figure_html, is_live, require_text
+from dlopt.lesson.plotting import DPI, pixels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

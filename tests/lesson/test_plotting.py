@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from dlopt import plotting
-from dlopt.evidence import fit_exponent
+from dlopt.lesson import plotting
+from dlopt.lesson.evidence import fit_exponent
 
 
 @pytest.fixture

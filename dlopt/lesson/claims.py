@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, TypedDict
 
-from dlopt._display import display, is_live, require_text
+from dlopt.lesson.display import display, is_live, require_text
 
 # How many statements each section of the lecture has: A1, N1 to N7, C1 to C8, ...
 _COUNTS = {"A": 1, "N": 7, "C": 8, "B": 4, "L": 3, "BN": 16, "CD": 5, "PA": 4, "SP": 11, "D": 9}

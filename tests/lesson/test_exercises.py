@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dlopt.exercises import check
+from dlopt.lesson.exercises import check
 
 STEP = torch.tensor([1.25, -3.5], dtype=torch.float64)
 HINTS = {"Did you forget the minus sign?": -STEP, "You stepped along the gradient.": 2 * STEP}

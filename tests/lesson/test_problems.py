@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.autograd.functional import hessian
 
-from dlopt.problems import (
+from dlopt.lesson.problems import (
     Quadratic,
     bowl,
     catalogue,

@@ -23,8 +23,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from dlopt._display import Card, data_uri, display, figure_html, require_text
-from dlopt.evidence import PowerLaw, mean_and_spread
+from dlopt.lesson.display import Card, data_uri, display, figure_html, require_text
+from dlopt.lesson.evidence import PowerLaw, mean_and_spread
 
 BLACK, BLUE, VERMILLION, GREEN, PURPLE = "#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 ORANGE, SKY = "#E69F00", "#56B4E9"  # below 3:1 on white: always with the dark edge

@@ -1,0 +1,1 @@
+"""What only the pages need: claims, figures, exercises, data sets, the problems of the lessons."""

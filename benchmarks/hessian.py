@@ -46,7 +46,7 @@ def loop(risk: EmpiricalRisk, theta: Tensor) -> Tensor:
 
 def ours(risk: EmpiricalRisk, theta: Tensor) -> Tensor:
     """As `Newton` gets it."""
-    return Objective(risk).with_curvature(theta).hessian()
+    return Objective(risk).curvature(theta).hessian()
 
 
 def seconds(build: Callable[[EmpiricalRisk, Tensor], Tensor], risk: EmpiricalRisk) -> float:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from dlopt.gradient_descent import accepted, first_step
-from dlopt.line_search import LineFunction, LineSearch, Trial, weak_wolfe
+from dlopt.descent import restarted, search
+from dlopt.line_search import LineSearch, weak_wolfe
 from dlopt.method import State
-from dlopt.objective import Evaluation, Objective
+from dlopt.objective import Objective
+from dlopt.secant import curvature_scale, secant_pair
 
 
 def bfgs_update(M: Tensor, s: Tensor, y: Tensor) -> Tensor:
@@ -91,95 +91,24 @@ class BFGS:
 
     def init(self, f: Objective, x: Tensor) -> BFGSState:
         """Return the state at ``x``, shape (n,), with M = I."""
-        at = f.evaluate(x)
-        return BFGSState(x=x, value=at.value, grad=at.grad, M=_identity(x))
+        return BFGSState.begin(f.evaluate(x), M=_identity(x))
 
     def step(self, f: Objective, state: BFGSState) -> BFGSState:
         """Return the state after one line search and one update of M."""
-        rho = -(state.M @ state.grad)
-        trial = search(self.line_search, f, state, rho, 1.0 if state.updates else None)
-        if trial is None:
-            if not (self.safeguard and state.updates):
-                return replace(state, reason="line_search")
-            afresh = self.step(f, replace(state, M=_identity(state.x), updates=0))
-            return replace(state, reason=afresh.reason) if afresh.reason else afresh
-        at = accepted(trial.at)
         M, updates = state.M, state.updates
-        pair = secant_pair(state, at, safeguard=self.safeguard)
+        rho = -(M @ state.grad)
+        found = search(self.line_search, f, state, rho, first=1.0 if updates else None)
+        if found is None and self.safeguard and updates:
+            return restarted(self.step, f, state, M=_identity(state.x), updates=0)
+        if found is None:
+            return state.ended("line_search")
+        pair = secant_pair(state, found.at, safeguard=self.safeguard)
         if pair is not None:
             s, y, _ = pair
             if updates == 0 and self.scale_first:
                 M = curvature_scale(pair) * M
             M, updates = bfgs_update(M, s, y), updates + 1
-        return BFGSState(x=at.x, value=at.value, grad=at.grad, M=M, updates=updates)
-
-
-# A step s, the change y of the gradient along it, and sᵀy: what a quasi-Newton method learns from.
-# A plain tuple, because that is what a checkpoint can hold.
-SecantPair = tuple[Tensor, Tensor, float]
-
-
-def secant_pair(
-    state: State, at: State | Evaluation, *, safeguard: bool = True
-) -> SecantPair | None:
-    r"""Return s, y and sᵀy of the step from ``state`` to ``at``.
-
-    With the safeguard, y is scaled so that sᵀy also fits the two values of the objective,
-
-    .. math:: y \leftarrow y\,\Bigl(1 + \frac{\vartheta}{s^\top y}\Bigr), \qquad
-              \vartheta = 6\,(J_t - J_{t+1}) + 3\,(g_t + g_{t+1})^\top s
-
-    (J. Zhang, Deng & Chen, J. Optim. Theory Appl. 102, 1999): nothing on a quadratic, a third
-    derivative's worth elsewhere. Where the difference of the values drowns in rounding, y stays.
-
-    Args:
-        state: Where the step began.
-        at: The evaluation, or the state, where it ended.
-        safeguard: Whether to correct y, and to refuse curvature that is not clearly positive.
-
-    Returns:
-        The pair, or None where sᵀy <= 1e-12 ‖s‖‖y‖: a bound relative to the vectors, so that it
-        means the same for J and for c·J.
-    """
-    s, y = at.x - state.x, at.grad - state.grad
-    sy = float(s.dot(y))
-    if not safeguard:
-        return s, y, sy
-    norms = float(torch.linalg.vector_norm(s)) * float(torch.linalg.vector_norm(y))
-    if not sy > 1e-12 * norms:
-        return None
-    before, after = float(state.value), float(at.value)
-    noise = 1e3 * torch.finfo(s.dtype).eps * (abs(before) + abs(after))
-    if abs(before - after) > noise:
-        slopes = 2 * float(state.grad.dot(s)) + sy  # (g_t + g_{t+1})ᵀs, as y = g_{t+1} - g_t
-        share = (6 * (before - after) + 3 * slopes) / sy
-        factor = 1 + min(max(share, -0.5), 10.0)
-        y, sy = y.mul_(factor), sy * factor
-    return s, y, sy
-
-
-def curvature_scale(pair: SecantPair) -> float:
-    r"""Return :math:`\gamma = s^\top y / y^\top y`, the size of the inverse Hessian along a step.
-
-    Nocedal & Wright, equations 6.20 and 7.20; 1 where :math:`y^\top y` is 0.
-    """
-    _, y, sy = pair
-    yy = float(y.dot(y))
-    return sy / yy if yy else 1.0
-
-
-def search(
-    line_search: LineSearch, f: Objective, state: State, rho: Tensor, first: float | None
-) -> Trial | None:
-    """Search along ``rho``, shape (n,), from a first trial of ``first``, or from a guess.
-
-    Returns None where ``rho`` does not lead downhill or the search fails.
-    """
-    phi = LineFunction(f, state, rho)
-    if not -math.inf < phi.slope < 0:
-        return None
-    guess = first if first is not None else first_step(state)
-    return line_search(phi, guess) if 0 < guess < math.inf else None
+        return state.moved(found.at, M=M, updates=updates)
 
 
 def _identity(x: Tensor) -> Tensor:

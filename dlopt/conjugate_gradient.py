@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from dlopt.bfgs import SecantPair, curvature_scale, search, secant_pair
-from dlopt.gradient_descent import accepted
-from dlopt.lbfgs import two_loop
+from dlopt.conjugate_memory import LOOSE, ConjugateMemory, ConjugateMemoryState
+from dlopt.descent import restarted, search
 from dlopt.line_search import LineSearch, strong_wolfe
 from dlopt.method import State
 from dlopt.objective import Objective
@@ -88,14 +87,12 @@ class ConjugateState(State):
         beta: Its share in the next one; 0 asks for a start along the negative gradient.
         change: The first-order change ε gᵀρ that the last step made, 0 before the first.
         since_restart: Steps since the last start along the negative gradient.
-        pairs: For the default rule: the first two pairs since the restart, then the latest.
     """
 
     direction: Tensor
     beta: float = 0.0
     change: float = 0.0
     since_restart: int = 0
-    pairs: tuple[SecantPair, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -107,20 +104,16 @@ class ConjugateGradient:
 
     The algorithm as printed starts from :math:`g_0 = 0`, so that β₁ divides by zero; here β₁ = 0.
 
-    The default rule writes the same direction with memory: under exact line searches
-    :math:`-g_t + \beta_t \rho_{t-1}` is :math:`-M_t g_t`, where M_t is one BFGS update of the
-    identity. In place of the identity it starts from the first two updates after a restart, which
-    costs four vectors more and makes loose line searches enough (Shanno, Math. Oper. Res. 3, 1978;
-    Buckley & LeNir, Math. Program. 27, 1983).
+    The default, without a rule for β, writes the same direction with a memory of a few steps
+    (``ConjugateMemory``): loose line searches are then enough.
 
     Args:
         beta: The rule for β: ``fletcher_reeves``, ``polak_ribiere``, ``polak_ribiere_plus``,
-            ``hestenes_stiefel``, or any function of (g, g_before, rho); None, the robust default,
-            is the rule with memory.
+            ``hestenes_stiefel``, or any function of (g, g_before, rho); None is the robust default.
         restart_every: Start afresh along the negative gradient after so many steps, >= 1. None:
-            never; the rule with memory renews its memory after 3n steps.
+            never; without a rule the memory is renewed after 3n steps.
         line_search: Chooses ε*: ``exact_quadratic`` is the analytic step on a quadratic. By default
-            ``strong_wolfe`` with c2 = 0.1, or 0.5 for the rule with memory.
+            ``strong_wolfe`` with c2 = 0.1, or 0.5 without a rule.
         safeguard: Start afresh where the direction does not lead downhill or the line search
             fails. Without it and with a rule given this is Algorithm 8.9 as printed.
 
@@ -142,73 +135,47 @@ class ConjugateGradient:
     safeguard: bool = True
 
     def __post_init__(self) -> None:
-        """Check the settings."""
         if self.restart_every is not None and self.restart_every < 1:
             raise ValueError(f"restart_every must be >= 1, got {self.restart_every}")
 
-    def init(self, f: Objective, x: Tensor) -> ConjugateState:
+    def init(self, f: Objective, x: Tensor) -> ConjugateState | ConjugateMemoryState:
         """Return the state at ``x``, shape (n,), with β = 0."""
-        at = f.evaluate(x)
-        return ConjugateState(x=x, value=at.value, grad=at.grad, direction=torch.zeros_like(x))
+        if self.beta is None:
+            return self._with_memory.init(f, x)
+        return ConjugateState.begin(f.evaluate(x), direction=torch.zeros_like(x))
 
-    def step(self, f: Objective, state: ConjugateState) -> ConjugateState:
+    def step(self, f: Objective, state: Any) -> Any:
         """Return the state after one line search, with what the next direction needs."""
-        return self._step(f, state, self.beta) if self.beta else self._step_with_memory(f, state)
+        if self.beta is None:
+            return self._with_memory.step(f, state)
+        return self.step_by_beta(f, state, self.beta)
 
-    def _step(self, f: Objective, state: ConjugateState, rule: BetaRule) -> ConjugateState:
+    def step_by_beta(self, f: Objective, state: ConjugateState, rule: BetaRule) -> ConjugateState:
+        """Return the state after one turn of Algorithm 8.9."""
         g = state.grad
         rho = -g + state.beta * state.direction
-        slope = float(g.dot(rho))
-        # The first trial expects the change of the step before (Nocedal & Wright, section 3.5).
-        first = state.change / slope if state.change < 0 and slope < 0 else None
-        trial = search(self.line_search or _ACCURATE, f, state, rho, first)
-        if trial is None:
-            if not (self.safeguard and (state.beta or state.change)):
-                return replace(state, reason="line_search")
-            afresh = self._step(f, replace(state, beta=0.0, change=0.0, since_restart=0), rule)
-            return replace(state, reason=afresh.reason) if afresh.reason else afresh
-        at = accepted(trial.at)
+        found = search(self.line_search or _ACCURATE, f, state, rho, change=state.change)
+        if found is None and self.safeguard and (state.beta or state.change):
+            return restarted(self.step, f, state, beta=0.0, change=0.0, since_restart=0)
+        if found is None:
+            return state.ended("line_search")
         steps = state.since_restart + 1
         restart = steps == self.restart_every
-        return ConjugateState(
-            x=at.x,
-            value=at.value,
-            grad=at.grad,
+        return state.moved(
+            found.at,
             direction=rho,
-            beta=0.0 if restart else rule(at.grad, g, rho),
-            change=trial.step * slope,
+            beta=0.0 if restart else rule(found.at.grad, g, rho),
+            change=found.change,
             since_restart=0 if restart else steps,
         )
 
-    def _step_with_memory(self, f: Objective, state: ConjugateState) -> ConjugateState:
-        pairs = state.pairs
-        rho = two_loop(state.grad, pairs, curvature_scale(pairs[-1]) if pairs else 1.0).neg_()
-        trial = search(self.line_search or _LOOSE, f, state, rho, 1.0 if pairs else None)
-        if trial is None:
-            if not (self.safeguard and pairs):
-                return replace(state, reason="line_search")
-            afresh = self._step_with_memory(f, replace(state, pairs=(), since_restart=0))
-            return replace(state, reason=afresh.reason) if afresh.reason else afresh
-        at = accepted(trial.at)
-        steps, new = state.since_restart + 1, secant_pair(state, at, safeguard=self.safeguard)
-        if steps == self.restart_every:
-            pairs, steps = (), 0
-        elif new is not None and self.restart_every is None and steps >= 3 * len(rho):
-            pairs, steps = (new,), 0
-        elif new is not None:
-            pairs = (*pairs[:2], new)
-        return ConjugateState(
-            x=at.x,
-            value=at.value,
-            grad=at.grad,
-            direction=rho,
-            since_restart=steps,
-            pairs=pairs,
-        )
+    @property
+    def _with_memory(self) -> ConjugateMemory:
+        """The method that the default stands for."""
+        return ConjugateMemory(self.restart_every, self.line_search or LOOSE, self.safeguard)
 
 
 _ACCURATE = partial(strong_wolfe, c2=0.1)
-_LOOSE = partial(strong_wolfe, c2=0.5)
 
 
 def linear_cg(A: Any, b: Any, steps: int) -> list[Any]:

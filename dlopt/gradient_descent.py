@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from dlopt.line_search import LineFunction, LineSearch, strong_wolfe
+from dlopt.descent import search
+from dlopt.line_search import LineSearch, strong_wolfe
 from dlopt.method import State
-from dlopt.objective import Evaluation, Objective
+from dlopt.objective import Objective
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -48,7 +49,6 @@ class GradientDescent:
     momentum: float = 0.0
 
     def __post_init__(self) -> None:
-        """Check the settings."""
         if not (self.learning_rate > 0 and math.isfinite(self.learning_rate)):
             raise ValueError(f"learning_rate must be > 0 and finite, got {self.learning_rate}")
         if not 0 <= self.momentum < 1:
@@ -56,16 +56,15 @@ class GradientDescent:
 
     def init(self, f: Objective, x: Tensor) -> MomentumState:
         """Return the state at ``x``, shape (n,), at rest."""
-        at = f.evaluate(x)
-        return MomentumState(x=x, value=at.value, grad=at.grad, velocity=torch.zeros_like(x))
+        return MomentumState.begin(f.evaluate(x), velocity=torch.zeros_like(x))
 
     def step(self, f: Objective, state: MomentumState) -> MomentumState:
         """Return the state after one update; the last one where the next is not finite."""
         velocity = self.momentum * state.velocity - self.learning_rate * state.grad
         at = f.evaluate(state.x + velocity)
         if not (at.finite and bool(at.x.isfinite().all())):
-            return replace(state, reason="non_finite")
-        return MomentumState(x=at.x, value=at.value, grad=at.grad, velocity=velocity)
+            return state.ended("non_finite")
+        return state.moved(at, velocity=velocity)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -100,39 +99,13 @@ class SteepestDescent:
 
     def init(self, f: Objective, x: Tensor) -> DescentState:
         """Return the state at ``x``, shape (n,)."""
-        at = f.evaluate(x)
-        return DescentState(x=x, value=at.value, grad=at.grad)
+        return DescentState.begin(f.evaluate(x))
 
     def step(self, f: Objective, state: DescentState) -> DescentState:
         """Return the state after one line search; the last one where the search fails."""
-        g = state.grad
-        slope = -float(g.dot(g))
-        if slope == 0:
-            return replace(state, reason="no_decrease")
-        first = state.change / slope if state.change < 0 else first_step(state)
-        if not (slope > -math.inf and 0 < first < math.inf):
-            return replace(state, reason="non_finite")  # the square of the gradient overflows
-        trial = self.line_search(LineFunction(f, state, -g), first)
-        if trial is None:
-            return replace(state, reason="line_search")
-        at = accepted(trial.at)
-        return DescentState(x=at.x, value=at.value, grad=at.grad, change=trial.step * slope)
-
-
-def first_step(state: State) -> float:
-    r"""Guess a first step along the negative gradient, free of the scale of the objective.
-
-    :math:`\min(\max(1, \|\theta\|)/\|g\|,\; 2|J|/\|g\|^2)`: no longer than the point itself, and
-    no further than to the zero of the objective.
-    """
-    norm = float(torch.linalg.vector_norm(state.grad))
-    reach = max(1.0, float(torch.linalg.vector_norm(state.x))) / norm
-    drop = 2 * abs(float(state.value)) / norm / norm
-    return min(reach, drop) if drop > 0 else reach
-
-
-def accepted(at: Evaluation | None) -> Evaluation:
-    """Return the evaluation behind a trial of a ``LineFunction``, which always has one."""
-    if at is None:
-        raise ValueError("the line search must return a trial made by the phi it was given")
-    return at
+        found = search(self.line_search, f, state, -state.grad, change=state.change)
+        if found is not None:
+            return state.moved(found.at, change=found.change)
+        square = float(state.grad.dot(state.grad))  # it may under- or overflow
+        reasons = {0.0: "no_decrease", math.inf: "non_finite"}
+        return state.ended(reasons.get(square, "line_search"))

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from torch import Tensor
 
-from dlopt.bfgs import SecantPair, curvature_scale, search, secant_pair
-from dlopt.gradient_descent import accepted
+from dlopt.descent import restarted, search
 from dlopt.line_search import LineSearch, strong_wolfe
 from dlopt.method import State
 from dlopt.objective import Objective
+from dlopt.secant import SecantPair, curvature_scale, secant_pair
 
 
 def two_loop(g: Tensor, pairs: Sequence[SecantPair], scale: float = 1.0) -> Tensor:
@@ -94,28 +94,24 @@ class LBFGS:
     safeguard: bool = True
 
     def __post_init__(self) -> None:
-        """Check the settings."""
         if self.history_size < 1:
             raise ValueError(f"history_size must be >= 1, got {self.history_size}")
 
     def init(self, f: Objective, x: Tensor) -> LBFGSState:
         """Return the state at ``x``, shape (n,), with an empty memory."""
-        at = f.evaluate(x)
-        return LBFGSState(x=x, value=at.value, grad=at.grad)
+        return LBFGSState.begin(f.evaluate(x))
 
     def step(self, f: Objective, state: LBFGSState) -> LBFGSState:
         """Return the state after one line search, with the newest pair in its memory."""
         pairs = state.pairs
         gamma = curvature_scale(pairs[-1]) if self.scale and pairs else 1.0
         rho = two_loop(state.grad, pairs, gamma).neg_()
-        trial = search(self.line_search, f, state, rho, 1.0 if pairs else None)
-        if trial is None:
-            if not (self.safeguard and pairs):
-                return replace(state, reason="line_search")
-            afresh = self.step(f, replace(state, pairs=()))
-            return replace(state, reason=afresh.reason) if afresh.reason else afresh
-        at = accepted(trial.at)
-        new = secant_pair(state, at, safeguard=self.safeguard)
+        found = search(self.line_search, f, state, rho, first=1.0 if pairs else None)
+        if found is None and self.safeguard and pairs:
+            return restarted(self.step, f, state, pairs=())
+        if found is None:
+            return state.ended("line_search")
+        new = secant_pair(state, found.at, safeguard=self.safeguard)
         if new is not None:
             pairs = (*pairs, new)[-self.history_size :]
-        return LBFGSState(x=at.x, value=at.value, grad=at.grad, pairs=pairs)
+        return state.moved(found.at, pairs=pairs)

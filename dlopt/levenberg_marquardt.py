@@ -13,8 +13,7 @@ from dlopt.trust_region import (
     EigenModel,
     TrustState,
     check_radius,
-    first_trust_state,
-    isotropic,
+    first_radius,
     trust_region_step,
 )
 
@@ -50,13 +49,12 @@ class LevenbergMarquardt:
     initial_radius: float | None = None
 
     def __post_init__(self) -> None:
-        """Check the settings."""
         check_damping(self.damping)
         check_radius(self.initial_radius)
 
     def init(self, f: Objective, x: Tensor) -> TrustState:
         """Return the state at ``x``, shape (n,)."""
-        return first_trust_state(f.residuals(x), self.initial_radius)
+        return TrustState.begin(f.residuals(x).at, radius=first_radius(x, self.initial_radius))
 
     def step(self, f: Objective, state: TrustState) -> TrustState:
         """Return the state after one step."""
@@ -64,7 +62,7 @@ class LevenbergMarquardt:
         if self.damping is not None:
             return full_step(state, Jr.T @ r, Jr.T @ Jr, self.damping, f.residuals)
         if not bool(Jr.isfinite().all()):
-            model = EigenModel.of(state.grad, isotropic(state))
+            model = EigenModel.of(state.grad, state.grad.new_zeros(Jr.shape[1], Jr.shape[1]))
         else:
             # The singular values of Jr keep the digits that forming JᵀJ would square away.
             U, sigma, Vh = torch.linalg.svd(Jr, full_matrices=len(r) < Jr.shape[1])

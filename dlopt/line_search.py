@@ -8,14 +8,14 @@ bound with ``functools.partial``, as in ``partial(strong_wolfe, c2=0.1)``.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from torch import Tensor
 
-from dlopt.method import State
-from dlopt.objective import Evaluation, Objective
+from dlopt.evaluation import Evaluation, rounding
+from dlopt.interpolation import cubic_minimum, inside
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,36 +68,6 @@ class LineSearch(Protocol):
     def __call__(self, phi: Phi, first_step: float) -> Trial | None:
         """Return an acceptable trial on ``phi``, or None; ``first_step`` is the first guess."""
         ...
-
-
-class LineFunction:
-    r""":math:`\varphi(\varepsilon) = J(\theta + \varepsilon\rho)` of an objective.
-
-    Args:
-        f: The objective J.
-        state: Where the line starts; its value and gradient are reused.
-        direction: The direction ρ, shape (n,).
-    """
-
-    def __init__(self, f: Objective, state: State, direction: Tensor) -> None:
-        """Take value and slope at 0 from ``state``; nothing is evaluated."""
-        self._f = f
-        self._state = state
-        self._direction = direction
-        self.value = float(state.value)
-        self.slope = float(state.grad.dot(direction))
-        self.eps = torch.finfo(state.x.dtype).eps
-
-    def __call__(self, step: float) -> Trial:
-        """Evaluate the objective at ``step``."""
-        at = self._f.evaluate(self._state.x.add(self._direction, alpha=step))
-        slope = float(at.grad.dot(self._direction)) if at.finite else math.nan
-        return Trial(step, at.number, slope, at)
-
-    def curvature(self) -> float:
-        """Return ρᵀHρ, from one Hessian product."""
-        at = self._f.evaluate(self._state.x, curvature=True)
-        return float(self._direction.dot(at.hessian_product(self._direction)))
 
 
 def exact_quadratic(phi: Phi, first_step: float = 1.0) -> Trial | None:
@@ -228,24 +198,9 @@ def weak_wolfe(
         \varphi(\varepsilon) \le \varphi(0) + c_1 \varepsilon \varphi'(0), \qquad
         \varphi'(\varepsilon) \ge c_2 \varphi'(0)
 
-    As ``strong_wolfe``, but beyond the minimum of φ the slope may be as steep as it likes. A
-    quasi-Newton method needs no more: the second condition alone makes :math:`s^\top y` positive
-    (Nocedal & Wright, equations 3.6 and 6.8).
-
-    Args:
-        phi: The function of the step, with φ'(0) < 0.
-        first_step: The first trial, > 0.
-        c1: The share of the promised decrease that is enough, 0 < c1 < c2.
-        c2: The share of the downward slope that may remain, c1 < c2 < 1.
-        max_growth: The most by which a step grows while nothing is bracketed, > 1.
-        max_evaluations: The most trials, >= 1.
-
-    Returns:
-        A trial that meets both conditions; failing that the lowest one that decreases enough;
-        failing that None.
-
-    Raises:
-        ValueError: A setting is out of range.
+    As ``strong_wolfe``, arguments, result and errors included, but beyond the minimum of φ the
+    slope may be as steep as it likes. A quasi-Newton method needs no more: the second condition
+    alone makes :math:`s^\top y` positive (Nocedal & Wright, equations 3.6 and 6.8).
 
     Example:
         >>> from dlopt.line_search import ScalarPhi
@@ -267,8 +222,12 @@ class ScalarPhi:
 
     eps = torch.finfo(torch.float64).eps
 
-    def __init__(self, value, slope, curvature=None) -> None:  # type: ignore[no-untyped-def]
-        """Evaluate value and slope at 0."""
+    def __init__(
+        self,
+        value: Callable[[float], float],
+        slope: Callable[[float], float],
+        curvature: Callable[[float], float] = lambda step: math.nan,
+    ) -> None:
         self._value, self._slope, self._curvature = value, slope, curvature
         self.value, self.slope = float(value(0.0)), float(slope(0.0))
         self.calls = 0
@@ -297,7 +256,7 @@ def _wolfe(
     _check(first_step, max_evaluations, c1=c1, c2=c2)
     if not phi.slope < 0:
         return None
-    noise = 10 * phi.eps * abs(phi.value)
+    noise = rounding(phi.value, phi.eps)
     low = Trial(0.0, phi.value, phi.slope)  # the best end of the bracket so far
     high: Trial | None = None  # the other end, once a minimum is known to lie between
     step, width, older_width = first_step, math.inf, math.inf
@@ -318,43 +277,14 @@ def _wolfe(
                 high = low
             low = trial
         if high is None:
-            grown = _cubic_minimum(Trial(0.0, phi.value, phi.slope), low)
+            grown = cubic_minimum(Trial(0.0, phi.value, phi.slope), low)
             step = min(max(grown, 2 * low.step), max_growth * low.step)
         else:
             older_width, width = width, abs(high.step - low.step)
-            step = _inside(low, high, bisect=width > 0.66 * older_width)
+            step = inside(low, high, bisect=width > 0.66 * older_width)
             if step in (low.step, high.step):
                 break
     return low if low.value < phi.value else None
-
-
-def _inside(low: Trial, high: Trial, *, bisect: bool) -> float:
-    """Return the next step of the zoom: in the inner 80 % of the bracket."""
-    width = high.step - low.step
-    if not high.finite:  # nothing to interpolate: contract toward the finite end
-        return low.step + 0.1 * width
-    if bisect:
-        return low.step + 0.5 * width
-    ends = sorted((low.step + 0.1 * width, low.step + 0.9 * width))
-    return min(max(_cubic_minimum(low, high), ends[0]), ends[1])
-
-
-def _cubic_minimum(a: Trial, b: Trial) -> float:
-    """Minimise the cubic through two values and slopes (Nocedal & Wright, 3.59).
-
-    Returns infinity, on the side of ``b``, where that cubic has no minimum.
-    """
-    gap = b.step - a.step
-    d1 = a.slope + b.slope - 3 * (b.value - a.value) / gap
-    radicand = d1 * d1 - a.slope * b.slope
-    if not radicand >= 0:
-        return math.copysign(math.inf, gap)
-    d2 = math.copysign(math.sqrt(radicand), gap)
-    bottom = b.slope - a.slope + 2 * d2
-    if bottom == 0:
-        return math.copysign(math.inf, gap)
-    minimum = b.step - gap * (b.slope + d2 - d1) / bottom
-    return minimum if math.isfinite(minimum) else math.copysign(math.inf, gap)
 
 
 def _check(first_step: float, max_evaluations: int, *, c1: float, c2: float = 1.0) -> None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
 
-from dlopt.objective import Evaluation, Objective
+from dlopt.evaluation import Evaluation
+from dlopt.objective import Objective
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class State:
-    """Where a method stands. A method adds its own memory in a subclass.
+    """Where a method stands. A method adds what it remembers in a subclass.
 
     Attributes:
         x: The point θ, shape (n,).
@@ -27,6 +28,19 @@ class State:
     value: Tensor
     grad: Tensor
     reason: str = ""
+
+    @classmethod
+    def begin(cls, at: Evaluation, **memory: Any) -> Self:
+        """Return the first state, at an evaluation."""
+        return cls(x=at.x, value=at.value, grad=at.grad, **memory)
+
+    def moved(self, at: Evaluation, **memory: Any) -> Self:
+        """Return the state at another point; of the memory, what isn't given stays."""
+        return replace(self, x=at.x, value=at.value, grad=at.grad, **memory)
+
+    def ended(self, reason: str) -> Self:
+        """Return the same state, marked as the last one."""
+        return replace(self, reason=reason)
 
     @property
     def plain(self) -> State:
@@ -92,11 +106,6 @@ def iterate(
     while not state.reason:
         state = method.step(objective, state)
         yield state
-
-
-def start(at: Evaluation) -> State:
-    """Return the plain state at an evaluation."""
-    return State(x=at.x, value=at.value, grad=at.grad)
 
 
 def check_start(x0: Tensor) -> None:

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dlopt.evaluation import largest_entry
 from dlopt.method import Method, State, iterate
-from dlopt.objective import Objective, largest_entry
+from dlopt.objective import Objective
 
 REASONS = (
     "gradient",  # converged: the gradient is below its tolerance
@@ -38,8 +39,9 @@ class Path:
         reason: Why the run ended, one of ``REASONS``.
         evaluations: Evaluations spent: one is one forward pass with at most one gradient.
         hessian_products: Products with the Hessian spent (n for a whole Hessian).
-        counts: Evaluations spent when each state was reached, one entry a state.
-        seconds: Wall time when each state was reached, one entry a state.
+        counts: Evaluations spent when each state was reached; like what follows, one entry a state
+            visited, also where ``record=False`` keeps no states.
+        seconds: Wall time when each state was reached.
         values: The objective at each state.
     """
 
@@ -120,12 +122,11 @@ def minimize(
             best, least = state.plain, values[0]
             if grad_tol is None:
                 tolerance = _relative(state) * largest
-        if record or step < 2:
-            states.append(state.plain)
-        else:
-            states[-1] = state.plain
         if values[-1] < least:
             best, least = state.plain, values[-1]
+        if not record and step > 1:
+            states.pop()
+        states.append(state.plain)
         stop = bool(callback(state)) if callback is not None else False
         reason = state.reason
         if largest <= tolerance and is_minimum(objective, state):

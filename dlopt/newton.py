@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from dlopt.objective import Evaluation, Objective
+from dlopt.curvature import Curvature
+from dlopt.objective import Objective
 from dlopt.trust_region import (
     EigenModel,
     TrustState,
     check_radius,
-    first_trust_state,
-    isotropic,
-    no_negative,
+    first_radius,
+    is_semidefinite,
     trust_region_step,
 )
 
@@ -99,30 +99,28 @@ class Newton:
     initial_radius: float | None = None
 
     def __post_init__(self) -> None:
-        """Check the settings."""
         check_damping(self.damping)
         check_radius(self.initial_radius)
 
     def init(self, f: Objective, x: Tensor) -> TrustState:
         """Return the state at ``x``, shape (n,)."""
-        return first_trust_state(f.with_curvature(x), self.initial_radius)
+        return TrustState.begin(f.curvature(x).at, radius=first_radius(x, self.initial_radius))
 
     def step(self, f: Objective, state: TrustState) -> TrustState:
         """Return the state after one Newton step."""
-        H = f.with_curvature(state.x).hessian()
+        H = f.curvature(state.x).hessian()
         if self.damping is not None:
-            return full_step(state, state.grad, H, self.damping, f.with_curvature)
-        model = EigenModel.of(state.grad, H if bool(H.isfinite().all()) else isotropic(state))
-        return trust_region_step(state, model, f.with_curvature)
+            return full_step(state, state.grad, H, self.damping, f.curvature)
+        if not bool(H.isfinite().all()):
+            H = torch.zeros_like(H)  # no model: follow the gradient away from here
+        return trust_region_step(state, EigenModel.of(state.grad, H), f.curvature)
 
     def is_minimum(self, f: Objective, state: TrustState) -> bool:
         """Return whether no direction of negative curvature leads on from a small gradient."""
         if self.damping is not None:
             return True  # the textbook's method takes any stationary point
-        H = f.with_curvature(state.x).hessian()
-        if not bool(H.isfinite().all()):
-            return True
-        return no_negative(torch.linalg.eigvalsh(H))
+        H = f.curvature(state.x).hessian()
+        return not bool(H.isfinite().all()) or is_semidefinite(torch.linalg.eigvalsh(H))
 
 
 def full_step(
@@ -130,22 +128,20 @@ def full_step(
     g: Tensor,
     H: Tensor,
     damping: float,
-    evaluate: Callable[[Tensor], Evaluation],
+    curvature: Callable[[Tensor], Curvature],
 ) -> TrustState:
     """Take the step of the textbook, wherever it leads."""
     if not bool(H.isfinite().all()):
-        return replace(state, reason="non_finite")
+        return state.ended("non_finite")
     try:
         s = newton_step(g, H, damping)
     except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
-        return replace(state, reason="singular")
+        return state.ended("singular")
     x = state.x + s
     if not bool(x.isfinite().all()):
-        return replace(state, reason="singular")
-    at = evaluate(x)
-    if not at.finite:
-        return replace(state, reason="non_finite")
-    return replace(state, x=at.x, value=at.value, grad=at.grad)
+        return state.ended("singular")
+    at = curvature(x).at
+    return state.moved(at) if at.finite else state.ended("non_finite")
 
 
 def check_damping(damping: float | None) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dlopt.evaluation import flatten, largest_entry, split
 from dlopt.method import Method, State
-from dlopt.objective import Objective, _flatten, _split, largest_entry
+from dlopt.objective import Objective
 
 Closure = Callable[[], Tensor]
 
@@ -94,7 +95,6 @@ class MethodOptimizer(torch.optim.Optimizer):
         if state is None:
             state = self._evaluated(f)
             if not (bool(state.value.isfinite()) and math.isfinite(largest_entry(state.grad))):
-                f.write(state.x)
                 self.reason = "non_finite"
                 return state.value
         loss = state.value
@@ -118,34 +118,32 @@ class MethodOptimizer(torch.optim.Optimizer):
         last = self._last
         if last is None or not self.full_batch:
             return None
-        parts = zip(self._parameters, _split(last.x, self._parameters), strict=True)
+        parts = zip(self._parameters, split(last.x, self._parameters), strict=True)
         return last if all(torch.equal(p, part) for p, part in parts) else None
 
     def _evaluated(self, f: _ModuleObjective) -> State:
         """Return the state to step from: the parameters as they are, the memory as it was."""
-        here: State = self.method.init(f, _flatten([p.detach() for p in self._parameters]).clone())
+        here: State = self.method.init(f, flatten([p.detach() for p in self._parameters]).clone())
         memory = self.state.get(self._parameters[0])
         if not memory:
             return here
-        kept = {k: v for k, v in memory.items() if k not in ("x", "value", "grad")}
-        return replace(here, **kept)
+        return replace(here, **memory)
 
     def _remember(self, state: State | None) -> None:
         self._last = state
         memory = self.state[self._parameters[0]]
         memory.clear()
         if state is not None:
-            memory.update(
-                {f.name: getattr(state, f.name) for f in fields(state) if f.name != "reason"}
-            )
+            of_every_state = {field.name for field in fields(State)}
+            names = [f.name for f in fields(state) if f.name not in of_every_state]
+            memory.update({name: getattr(state, name) for name in names})
 
 
 class _ModuleObjective(Objective):
     """A closure over a module's parameters, as a function of one flat vector."""
 
     def __init__(self, closure: Closure, parameters: Sequence[Tensor]) -> None:
-        super().__init__(lambda x: x)
-        self._closure = closure
+        super().__init__(closure)
         self._parameters = parameters
         self._written: Tensor | None = None
 
@@ -154,16 +152,16 @@ class _ModuleObjective(Objective):
         if x is self._written:
             return
         self._written = x
-        for p, value in zip(self._parameters, _split(x, self._parameters), strict=True):
+        for p, value in zip(self._parameters, split(x, self._parameters), strict=True):
             p.detach().copy_(value)
 
     def _forward(
-        self, x: Tensor, curvature: bool
+        self, x: Tensor, keep: bool
     ) -> tuple[Tensor, Sequence[Tensor], Sequence[Tensor] | None]:
         self.write(x)
         for p in self._parameters:
             p.grad = None
-        loss = self._closure()
+        loss = self._f()
         if all(p.grad is None for p in self._parameters):
             return loss, self._parameters, None
         if isinstance(loss, float) or (isinstance(loss, Tensor) and loss.numel() == 1):
@@ -172,7 +170,7 @@ class _ModuleObjective(Objective):
         slopes = [g.to_dense() if g.is_sparse else g for g in slopes]
         if len(slopes) == 1:  # joining several copies them; one would stay the parameter's own
             slopes = [slopes[0].clone()]
-        if curvature and not any(g.requires_grad for g in slopes):
+        if keep and not any(g.requires_grad for g in slopes):
             raise ValueError(
                 "this method needs the Hessian: the closure must return the loss without calling "
                 "backward(), or call backward(create_graph=True)"

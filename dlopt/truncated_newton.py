@@ -8,8 +8,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dlopt.objective import Evaluation, Objective
-from dlopt.trust_region import ModelStep, TrustState, check_radius, no_negative, trust_region_step
+from dlopt.curvature import Curvature
+from dlopt.objective import Objective
+from dlopt.trust_region import (
+    ModelStep,
+    TrustState,
+    check_radius,
+    is_semidefinite,
+    trust_region_step,
+)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -47,54 +54,41 @@ class TruncatedNewton:
     initial_radius: float = 1.0
 
     def __post_init__(self) -> None:
-        """Check the settings."""
         if self.max_products < 1:
             raise ValueError(f"max_products must be >= 1, got {self.max_products}")
         check_radius(self.initial_radius)
 
     def init(self, f: Objective, x: Tensor) -> TruncatedState:
         """Return the state at ``x``, shape (n,)."""
-        at = f.with_curvature(x)
-        return TruncatedState(
-            x=x,
-            value=at.value,
-            grad=at.grad,
-            radius=self.initial_radius,
-            first_norm=float(torch.linalg.vector_norm(at.grad)),
-        )
+        at = f.curvature(x).at
+        first_norm = float(torch.linalg.vector_norm(at.grad))
+        return TruncatedState.begin(at, radius=self.initial_radius, first_norm=first_norm)
 
     def step(self, f: Objective, state: TruncatedState) -> TruncatedState:
         """Return the state after one truncated Newton step."""
-        base = f.with_curvature(state.x)
-
-        def model(radius: float) -> ModelStep:
-            nonlocal base
-            if not base.fresh:  # trials of a module's parameters overwrite what the graph needs
-                base = f.with_curvature(state.x)
-            return self._model_step(base, state, radius)
-
-        return trust_region_step(state, model, f.with_curvature)
+        H = f.curvature(state.x)
+        return trust_region_step(state, lambda radius: self._model(H, state, radius), f.curvature)
 
     def is_minimum(self, f: Objective, state: TruncatedState) -> bool:
         """Return whether a short Lanczos run finds no direction of negative curvature."""
-        values, _ = _lanczos(f.with_curvature(state.x))
-        return no_negative(values)
+        values, _ = _lanczos(f.curvature(state.x))
+        return is_semidefinite(values)
 
-    def _model_step(self, at: Evaluation, state: TruncatedState, radius: float) -> ModelStep:
+    def _model(self, H: Curvature, state: TruncatedState, radius: float) -> ModelStep:
         norm = float(torch.linalg.vector_norm(state.grad))
         if norm <= math.sqrt(torch.finfo(state.x.dtype).eps) * state.first_norm:
-            values, vector = _lanczos(at)
-            if not no_negative(values):  # at a saddle the gradient shows no way out
+            values, vector = _lanczos(H)
+            if not is_semidefinite(values):  # at a saddle the gradient shows no way out
                 s = math.copysign(radius, -float(state.grad.dot(vector))) * vector
                 curved = 0.5 * radius * radius * float(values[0])
                 return ModelStep(s, -float(state.grad.dot(s)) - curved)
         forcing = min(0.5, norm / state.first_norm) if state.first_norm > 0 else 0.5
         products = min(self.max_products, 2 * len(state.x) + 10)
-        return steihaug(at, state.grad, radius, forcing * norm, products)
+        return steihaug(H, state.grad, radius, forcing * norm, products)
 
 
 def steihaug(
-    at: Evaluation, grad: Tensor, radius: float, tolerance: float, max_products: int
+    H: Curvature, grad: Tensor, radius: float, tolerance: float, max_products: int
 ) -> ModelStep:
     r"""Minimise :math:`g^\top s + \tfrac12 s^\top H s` roughly over :math:`\|s\| \le \Delta`.
 
@@ -103,7 +97,7 @@ def steihaug(
     SIAM J. Numer. Anal. 20, 1983; Nocedal & Wright, algorithm 7.2).
 
     Args:
-        at: The evaluation that gives products with H.
+        H: Gives products with the Hessian.
         grad: The gradient g, shape (n,).
         radius: The radius Δ, > 0.
         tolerance: The residual norm to stop at.
@@ -116,7 +110,7 @@ def steihaug(
     d = -r
     decrease, rr = 0.0, float(r.dot(r))
     for _ in range(max_products):
-        Hd = at.hessian_product(d)
+        Hd = H.product(d)
         curvature = float(d.dot(Hd))
         if not math.isfinite(curvature):
             curvature = 0.0  # no model along d: go to the boundary
@@ -146,11 +140,12 @@ def _distance(s: Tensor, d: Tensor, radius: float) -> float:
     return room / (sd + root) if sd > 0 else (root - sd) / dd
 
 
-def _lanczos(at: Evaluation, steps: int = 20) -> tuple[Tensor, Tensor]:
+def _lanczos(H: Curvature, steps: int = 20) -> tuple[Tensor, Tensor]:
     """Return the Ritz values of H, ascending, and the vector of the least, from few products."""
-    n = len(at.x)
+    x = H.at.x
+    n = len(x)
     # Any start will do that is not orthogonal to what is sought; a fixed one keeps runs equal.
-    v = torch.cos(torch.arange(1, n + 1, dtype=at.x.dtype, device=at.x.device))
+    v = torch.cos(torch.arange(1, n + 1, dtype=x.dtype, device=x.device))
     basis: list[Tensor] = []
     products: list[Tensor] = []
     for _ in range(min(steps, n)):
@@ -161,11 +156,11 @@ def _lanczos(at: Evaluation, steps: int = 20) -> tuple[Tensor, Tensor]:
         if not norm > 1e-10 * before:
             break
         basis.append(v / norm)
-        products.append(at.hessian_product(basis[-1]))
+        products.append(H.product(basis[-1]))
         v = products[-1]
     V, HV = torch.stack(basis), torch.stack(products)
     T = V @ HV.T
     if not bool(T.isfinite().all()):
-        return torch.zeros(1, dtype=v.dtype), basis[0]
+        return v.new_zeros(1), basis[0]
     values, vectors = torch.linalg.eigh((T + T.T) / 2)
     return values, V.T @ vectors[:, 0]

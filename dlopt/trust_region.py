@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from dlopt.curvature import Curvature
+from dlopt.evaluation import Evaluation, rounding
 from dlopt.method import State
-from dlopt.objective import Evaluation
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -52,7 +53,6 @@ class EigenModel:
     """
 
     def __init__(self, values: Tensor, vectors: Tensor, slopes: Tensor) -> None:
-        """Keep the decomposition; it serves all radii."""
         self._values, self._vectors, self._slopes = values, vectors, slopes
 
     @classmethod
@@ -76,7 +76,7 @@ class EigenModel:
         usable = shifted > 0
         s = torch.where(usable, -slopes / torch.where(usable, shifted, 1.0), 0.0)
         room = radius * radius - float(s.dot(s))
-        if not no_negative(values) and room > 1e-6 * radius * radius:
+        if not is_semidefinite(values) and room > 1e-6 * radius * radius:
             to_boundary = -math.copysign(1.0, float(slopes[0])) * math.sqrt(room + float(s[0]) ** 2)
             s = s.clone()
             s[0] = to_boundary
@@ -107,10 +107,37 @@ class EigenModel:
         return alpha
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a trial step says about the model.
+
+    Attributes:
+        agreement: The decrease of the objective over the one that was promised, ϱ.
+        gained: Whether the step may be taken, if the agreement allows it.
+        drowned: Whether both decreases are below the rounding of the objective.
+    """
+
+    agreement: float
+    gained: bool
+    drowned: bool
+
+
+def judge(state: State, proposed: ModelStep, at: Evaluation) -> Verdict:
+    """Compare objective and model at the end of a step, by gradients where values are rounding."""
+    value = float(state.value)
+    noise = rounding(value, torch.finfo(state.x.dtype).eps)
+    if max(proposed.decrease, abs(value - at.J)) > noise:
+        return Verdict((value - at.J) / proposed.decrease, True, False)
+    # Values no longer tell a decrease from rounding; the gradients at both ends do.
+    decrease = -0.5 * float((state.grad + at.grad).dot(proposed.s))
+    gained = bool(at.grad.norm() < 0.9 * state.grad.norm()) and at.J - value <= noise
+    return Verdict(decrease / proposed.decrease, gained, True)
+
+
 def trust_region_step(
     state: T,
     model: Callable[[float], ModelStep],
-    evaluate: Callable[[Tensor], Evaluation],
+    curvature: Callable[[Tensor], Curvature],
     *,
     max_trials: int = 60,
 ) -> T:
@@ -118,72 +145,53 @@ def trust_region_step(
 
     The agreement :math:`\varrho = (J(\theta) - J(\theta + s)) / (-m(s))` of objective and model
     decides: a step is taken if ϱ > 1e-4; below ϱ = ¼ the radius becomes a quarter of the step,
-    above 0.9 it is tripled if the step reached it.
+    above 0.9 it is tripled if the step nearly reached it. (Nocedal & Wright, algorithm 4.1, has ¾
+    and a doubling: on the problems of Moré, Garbow and Hillstrom, also perturbed and rotated, that
+    takes 7 % more evaluations.)
 
     Args:
         state: Where the step starts, with the radius to try first.
         model: Maps a radius to the model's minimiser within it.
-        evaluate: Evaluates the objective at a point, shape (n,).
+        curvature: Evaluates at a point, shape (n,), ready for the next model.
         max_trials: The most trials, >= 1.
 
     Returns:
         The next state; the same point with ``reason`` "no_decrease" where no step helps, or
         "non_finite" where even the shortest had no finite value.
     """
-    eps = torch.finfo(state.x.dtype).eps
-    value = float(state.value)
-    noise = 10 * eps * abs(value)
-    norm_x = float(torch.linalg.vector_norm(state.x))
+    shortest = torch.finfo(state.x.dtype).eps * float(torch.linalg.vector_norm(state.x))
     radius, reason = state.radius, "no_decrease"
     for _ in range(max_trials):
         proposed = model(radius)
         length = float(torch.linalg.vector_norm(proposed.s))
-        if not (proposed.decrease > 0 and length > eps * norm_x and math.isfinite(length)):
+        if not (proposed.decrease > 0 and shortest < length < math.inf):
             break
-        at = evaluate(state.x + proposed.s)
+        at = curvature(state.x + proposed.s).at
         if not at.finite:
             radius, reason = 0.25 * min(radius, length), "non_finite"
             continue
         reason = "no_decrease"
-        drowned = max(proposed.decrease, abs(value - at.number)) <= noise
-        if drowned:
-            # Values no longer tell a decrease from rounding; the gradients at both ends do.
-            decrease = -0.5 * float((state.grad + at.grad).dot(proposed.s))
-            gain = at.grad.norm() < 0.9 * state.grad.norm() and at.number <= value + noise
-        else:
-            decrease, gain = value - at.number, True
-        agreement = decrease / proposed.decrease
-        if agreement < 0.25:
+        verdict = judge(state, proposed, at)
+        if verdict.agreement < 0.25:
             new_radius = 0.25 * length
-        elif agreement > 0.9 and length > 0.8 * radius:
+        elif verdict.agreement > 0.9 and length > 0.8 * radius:
             new_radius = 3.0 * radius
         else:
             new_radius = radius
-        if agreement > 1e-4 and gain:
-            return replace(state, x=at.x, value=at.value, grad=at.grad, radius=new_radius)
-        if drowned:
+        if verdict.agreement > 1e-4 and verdict.gained:
+            return state.moved(at, radius=new_radius)
+        if verdict.drowned:
             break
         radius = min(new_radius, 0.25 * length)
-    return replace(state, reason=reason)
+    return state.ended(reason)
 
 
-def first_trust_state(at: Evaluation, radius: float | None) -> TrustState:
-    """Return the first state, with a radius as long as the point unless one is given."""
-    if radius is None:
-        radius = max(1.0, float(torch.linalg.vector_norm(at.x)))
-    return TrustState(x=at.x, value=at.value, grad=at.grad, radius=radius)
+def first_radius(x: Tensor, given: float | None) -> float:
+    """Return the radius that is given, or one as long as the point, at least 1."""
+    return given if given is not None else max(1.0, float(torch.linalg.vector_norm(x)))
 
 
-def isotropic(state: TrustState) -> Tensor:
-    """Return the multiple of I whose step just fills the radius, shape (n, n).
-
-    It stands in for a matrix that is not finite: the step follows the gradient away from here.
-    """
-    norm = float(torch.linalg.vector_norm(state.grad))
-    return norm / state.radius * torch.eye(len(state.x), dtype=state.x.dtype, device=state.x.device)
-
-
-def no_negative(values: Tensor) -> bool:
+def is_semidefinite(values: Tensor) -> bool:
     """Return whether ascending eigenvalues are >= 0 up to rounding."""
     scale = float(values.abs().max())
     return float(values[0]) >= -100 * len(values) * torch.finfo(values.dtype).eps * scale

@@ -14,7 +14,7 @@ from torch import Tensor
 
 import dlopt
 from benchmarks.more_garbow_hillstrom import INSTANCES, Instance, count_to_solve
-from dlopt.bfgs import BFGS, bfgs_update, curvature_scale, secant_pair
+from dlopt.bfgs import BFGS, bfgs_update
 from dlopt.lesson.problems import quadratic, random_rotation, rosenbrock, spectrum
 from dlopt.line_search import Trial
 from dlopt.objective import Objective
@@ -109,46 +109,6 @@ def test_without_safeguard_it_is_the_plain_method() -> None:
         M = bfgs_update(M, s, y)
 
 
-def pair_of(f, x0: Tensor, x1: Tensor, **settings: bool):  # type: ignore[no-untyped-def]
-    """The secant pair of a step between two points."""
-    objective = Objective(f)
-    state = BFGS().init(objective, x0)
-    return secant_pair(state, objective.evaluate(x1), **settings)
-
-
-def test_function_values_correct_the_curvature() -> None:
-    """Nothing on a quadratic; on a quartic the corrected pair is nearer to the curvature ahead."""
-    bowl = quadratic(spectrum(4, 10.0))
-    x0, x1 = (torch.linspace(a, 1, 4, dtype=torch.float64) for a in (2, -1))
-    plain, corrected = (pair_of(bowl, x0, x1, safeguard=c) for c in (False, True))
-    torch.testing.assert_close(corrected[1], plain[1])
-
-    def quartic(x: Tensor) -> Tensor:
-        return (x**4).sum()
-
-    a, b = torch.tensor([2.0], dtype=torch.float64), torch.tensor([1.5], dtype=torch.float64)
-    plain, corrected = (pair_of(quartic, a, b, safeguard=c) for c in (False, True))
-    second = [float(p[2] / p[0].dot(p[0])) for p in (plain, corrected)]
-    truth = 12 * 1.5**2
-    assert abs(second[1] - truth) < abs(second[0] - truth)
-    assert corrected[2] == pytest.approx(float(corrected[0].dot(corrected[1])))
-
-
-def test_curvature_that_is_not_positive_is_refused() -> None:
-    def hill(x: Tensor) -> Tensor:
-        return -(x * x).sum()
-
-    x0 = torch.ones(2, dtype=torch.float64)
-    assert pair_of(hill, x0, 2 * x0) is None
-    assert pair_of(hill, x0, 2 * x0, safeguard=False)[2] < 0
-
-
-def test_the_scale_is_the_inverse_curvature_along_the_step() -> None:
-    s = torch.tensor([1.0, 2.0])
-    assert curvature_scale((s, 4 * s, 20.0)) == pytest.approx(0.25)
-    assert curvature_scale((s, 0 * s, 0.0)) == 1
-
-
 @pytest.mark.parametrize("instance", INSTANCES, ids=lambda i: i.name)
 def test_solves_the_more_garbow_hillstrom_set(instance: Instance) -> None:
     if instance.name == "watson_12":
@@ -164,7 +124,7 @@ def test_it_needs_no_more_evaluations_than_scipy() -> None:
 
     def numpy_f(x: np.ndarray) -> tuple[float, np.ndarray]:
         at = Objective(f).evaluate(torch.from_numpy(x.copy()))
-        return at.number, at.grad.numpy()
+        return at.J, at.grad.numpy()
 
     peer = scipy.optimize.minimize(numpy_f, f.x0.numpy(), jac=True, method="BFGS")
     path = dlopt.minimize(f, f.x0, BFGS(), grad_tol=1e-5)

@@ -11,9 +11,10 @@ from torch import Tensor
 
 import dlopt
 from benchmarks.more_garbow_hillstrom import INSTANCES, Instance, count_to_solve
-from dlopt.bfgs import SecantPair, bfgs_update
+from dlopt.bfgs import bfgs_update
 from dlopt.lbfgs import LBFGS, two_loop
 from dlopt.lesson.problems import quadratic, random_rotation, rosenbrock, spectrum
+from dlopt.secant import SecantPair
 
 
 def random_pairs(n: int, m: int, seed: int) -> tuple[Tensor, list[SecantPair]]:

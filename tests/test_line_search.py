@@ -4,20 +4,16 @@ import math
 from functools import partial
 
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dlopt.line_search import (
-    LineFunction,
     ScalarPhi,
     backtracking,
     exact_quadratic,
     strong_wolfe,
     weak_wolfe,
 )
-from dlopt.method import State
-from dlopt.objective import Objective
 
 
 def wavy(minimum: float, ripple: float, frequency: float, scale: float) -> ScalarPhi:
@@ -154,19 +150,6 @@ def test_exact_quadratic_finds_the_vertex(bend: float, slope: float, offset: flo
 def test_exact_quadratic_needs_upward_curvature(curvature: float) -> None:
     phi = ScalarPhi(lambda e: -e, lambda e: -1.0, lambda e: curvature)
     assert exact_quadratic(phi) is None
-
-
-def test_line_function_of_an_objective() -> None:
-    f = Objective(lambda x: (x**4).sum())
-    x = torch.tensor([1.0, 2.0], dtype=torch.float64)
-    at = f.evaluate(x)
-    d = torch.tensor([-1.0, 0.5], dtype=torch.float64)
-    phi = LineFunction(f, State(x=x, value=at.value, grad=at.grad), d)
-    assert phi.slope == pytest.approx(-4 + 16)
-    assert phi.curvature() == pytest.approx(12 + 12)
-    trial = phi(0.5)
-    assert trial.value == pytest.approx(0.5**4 + 2.25**4)
-    assert trial.slope == pytest.approx(4 * 0.5**3 * -1 + 4 * 2.25**3 * 0.5)
 
 
 @pytest.mark.parametrize(

@@ -27,9 +27,9 @@ def stretched(n: int, condition: float, seed: int) -> dlopt.lesson.problems.Quad
 def test_quadratic_model() -> None:
     """On a quadratic the second-order model (8.26) is the function itself."""
     q = stretched(6, 100.0, 0)
-    at = Objective(q).with_curvature(q.x0)
+    H = Objective(q).curvature(q.x0)
     step = torch.linspace(-1, 1, 6, dtype=torch.float64)
-    promised = quadratic_model(at.value, at.grad, at.hessian(), step)
+    promised = quadratic_model(H.at.value, H.at.grad, H.hessian(), step)
     torch.testing.assert_close(promised, q(q.x0 + step))
 
 

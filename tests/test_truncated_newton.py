@@ -13,25 +13,25 @@ from dlopt.truncated_newton import TruncatedNewton, steihaug
 
 def test_steihaug_solves_a_system_to_its_tolerance() -> None:
     q = quadratic(spectrum(30, 100.0))
-    at = Objective(q).with_curvature(q.x0)
-    step = steihaug(at, at.grad, 1e6, 1e-10, 100)
+    H = Objective(q).curvature(q.x0)
+    step = steihaug(H, H.at.grad, 1e6, 1e-10, 100)
     torch.testing.assert_close(step.s, q.minimizers[0] - q.x0, rtol=1e-8, atol=1e-8)
-    assert step.decrease == pytest.approx(float(at.value))
+    assert step.decrease == pytest.approx(float(H.at.value))
 
 
 def test_steihaug_stops_at_the_boundary() -> None:
     q = quadratic(spectrum(30, 100.0))
-    at = Objective(q).with_curvature(q.x0)
-    lengths = [float(steihaug(at, at.grad, r, 1e-10, 100).s.norm()) for r in (0.01, 0.5, 2.0)]
+    H = Objective(q).curvature(q.x0)
+    lengths = [float(steihaug(H, H.at.grad, r, 1e-10, 100).s.norm()) for r in (0.01, 0.5, 2.0)]
     assert lengths == pytest.approx([0.01, 0.5, 2.0])
 
 
 def test_steihaug_follows_negative_curvature_to_the_boundary() -> None:
     q = quadratic(torch.tensor([1.0, -0.5], dtype=torch.float64))
-    at = Objective(q).with_curvature(torch.tensor([1.0, 0.1], dtype=torch.float64))
-    step = steihaug(at, at.grad, 7.0, 1e-10, 100)
+    H = Objective(q).curvature(torch.tensor([1.0, 0.1], dtype=torch.float64))
+    step = steihaug(H, H.at.grad, 7.0, 1e-10, 100)
     assert float(step.s.norm()) == pytest.approx(7.0)
-    model = at.grad.dot(step.s) + 0.5 * step.s.dot(at.hessian_product(step.s))
+    model = H.at.grad.dot(step.s) + 0.5 * step.s.dot(H.product(step.s))
     assert step.decrease == pytest.approx(-float(model))
 
 

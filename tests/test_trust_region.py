@@ -72,8 +72,7 @@ def test_a_linear_model_goes_straight_down_to_the_boundary() -> None:
 
 
 def state_of(f: Objective, x: Tensor, radius: float) -> TrustState:
-    at = f.evaluate(x)
-    return TrustState(x=x, value=at.value, grad=at.grad, radius=radius)
+    return TrustState.begin(f.evaluate(x), radius=radius)
 
 
 def downhill(state: TrustState) -> ModelStep:
@@ -88,7 +87,7 @@ def test_a_promise_that_is_not_kept_shrinks_the_radius() -> None:
     def model(radius: float) -> ModelStep:
         return ModelStep(-radius * state.grad, radius)
 
-    after = trust_region_step(state, model, f.evaluate)
+    after = trust_region_step(state, model, f.curvature)
     assert after.reason == ""
     assert float(after.value) < 1
     assert after.radius < 8
@@ -98,11 +97,11 @@ def test_ends_are_named() -> None:
     x = torch.tensor([1.0], dtype=torch.float64)
     flat = Objective(lambda x: 1 + 0 * x.sum())
     still = trust_region_step(
-        state_of(flat, x, 1.0), lambda r: ModelStep(torch.zeros(1), 0.0), flat.evaluate
+        state_of(flat, x, 1.0), lambda r: ModelStep(torch.zeros(1), 0.0), flat.curvature
     )
     assert still.reason == "no_decrease"
     lonely = Objective(lambda x: x.sum() * (1.0 if float(x.detach()) == 1 else torch.nan))
     state = state_of(lonely, x, 1.0)
-    alone = trust_region_step(state, lambda r: ModelStep(-r * state.grad, r), lonely.evaluate)
+    alone = trust_region_step(state, lambda r: ModelStep(-r * state.grad, r), lonely.curvature)
     assert alone.reason == "non_finite"
     assert torch.equal(alone.x, x)

@@ -1,0 +1,77 @@
+"""Conjugate gradients with a memory: the robust default of ``ConjugateGradient``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from torch import Tensor
+
+from dlopt.descent import restarted, search
+from dlopt.lbfgs import two_loop
+from dlopt.line_search import LineSearch, strong_wolfe
+from dlopt.method import State
+from dlopt.objective import Objective
+from dlopt.secant import SecantPair, curvature_scale, secant_pair
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ConjugateMemoryState(State):
+    """A state with what the next direction is made from.
+
+    Attributes:
+        pairs: The first two pairs (s, y, sᵀy) since the last restart, then the latest.
+        since_restart: Steps since the last start along the negative gradient.
+    """
+
+    pairs: tuple[SecantPair, ...] = ()
+    since_restart: int = 0
+
+
+LOOSE = partial(strong_wolfe, c2=0.5)
+
+
+@dataclass(frozen=True)
+class ConjugateMemory:
+    r"""Conjugate gradients whose direction comes from at most three pairs.
+
+    .. math:: \rho_t = -M_t g_t, \qquad \theta_{t+1} = \theta_t + \varepsilon^* \rho_t
+
+    Under exact line searches :math:`-g_t + \beta_t \rho_{t-1}` is :math:`-M_t g_t`, where M_t is
+    one BFGS update of the identity (Shanno, Math. Oper. Res. 3, 1978). In place of the identity M
+    starts from the first two updates after a restart, which costs four vectors more and makes
+    loose line searches enough (Buckley & LeNir, Math. Program. 27, 1983).
+
+    Args:
+        restart_every: Forget everything after so many steps; None: all but the latest pair, after
+            3n steps.
+        line_search: Chooses ε*; by default ``strong_wolfe`` with c2 = 0.5.
+        safeguard: As for ``ConjugateGradient``.
+    """
+
+    restart_every: int | None = None
+    line_search: LineSearch = LOOSE
+    safeguard: bool = True
+
+    def init(self, f: Objective, x: Tensor) -> ConjugateMemoryState:
+        """Return the state at ``x``, shape (n,), with nothing in memory."""
+        return ConjugateMemoryState.begin(f.evaluate(x))
+
+    def step(self, f: Objective, state: ConjugateMemoryState) -> ConjugateMemoryState:
+        """Return the state after one line search, with what it taught."""
+        pairs = state.pairs
+        gamma = curvature_scale(pairs[-1]) if pairs else 1.0
+        rho = two_loop(state.grad, pairs, gamma).neg_()
+        found = search(self.line_search, f, state, rho, first=1.0 if pairs else None)
+        if found is None and self.safeguard and pairs:
+            return restarted(self.step, f, state, pairs=(), since_restart=0)
+        if found is None:
+            return state.ended("line_search")
+        steps, new = state.since_restart + 1, secant_pair(state, found.at, safeguard=self.safeguard)
+        if steps == self.restart_every:
+            pairs, steps = (), 0
+        elif new is not None and self.restart_every is None and steps >= 3 * len(rho):
+            pairs, steps = (new,), 0
+        elif new is not None:
+            pairs = (*pairs[:2], new)
+        return state.moved(found.at, pairs=pairs, since_restart=steps)

@@ -1,0 +1,131 @@
+"""One step of a descent method: a line through the point, a search along it, one fresh start."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from dlopt.evaluation import Evaluation
+from dlopt.line_search import LineSearch, Trial
+from dlopt.method import State
+from dlopt.objective import Objective
+
+S = TypeVar("S", bound=State)
+
+
+class LineFunction:
+    r""":math:`\varphi(\varepsilon) = J(\theta + \varepsilon\rho)` of an objective.
+
+    Args:
+        f: The objective J.
+        state: Where the line starts; its value and gradient are reused.
+        direction: The direction ρ, shape (n,).
+
+    Attributes:
+        value: φ(0).
+        slope: φ'(0).
+        eps: The machine precision.
+    """
+
+    def __init__(self, f: Objective, state: State, direction: Tensor) -> None:
+        self._f = f
+        self._state = state
+        self._direction = direction
+        self.value = float(state.value)
+        self.slope = float(state.grad.dot(direction))
+        self.eps = torch.finfo(state.x.dtype).eps
+
+    def __call__(self, step: float) -> Trial:
+        """Evaluate the objective at ``step``."""
+        at = self._f.evaluate(self._state.x.add(self._direction, alpha=step))
+        slope = float(at.grad.dot(self._direction)) if at.finite else math.nan
+        return Trial(step, at.J, slope, at)
+
+    def curvature(self) -> float:
+        """Return ρᵀHρ, from one Hessian product."""
+        return float(self._direction.dot(self._f.curvature(self._state.x).product(self._direction)))
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Found:
+    """Where a line search ended.
+
+    Attributes:
+        at: The evaluation there.
+        change: The first-order change ε gᵀρ < 0 on the way.
+    """
+
+    at: Evaluation
+    change: float
+
+
+def search(
+    line_search: LineSearch,
+    f: Objective,
+    state: State,
+    rho: Tensor,
+    *,
+    first: float | None = None,
+    change: float = 0.0,
+) -> Found | None:
+    """Search along a direction.
+
+    Args:
+        line_search: Chooses the step ε.
+        f: The objective.
+        state: Where the line starts.
+        rho: The direction ρ, shape (n,).
+        first: The first trial step. None: one that expects ``change`` again.
+        change: The first-order change of the step before, < 0 (Nocedal & Wright, section 3.5); 0
+            before the first step, where ``first_guess`` takes its place.
+
+    Returns:
+        Where the search ended; None where ρ does not lead downhill or nothing was acceptable.
+
+    Raises:
+        ValueError: The line search returned a trial that it did not get from φ.
+    """
+    phi = LineFunction(f, state, rho)
+    if not -math.inf < phi.slope < 0:
+        return None
+    if first is None:
+        first = change / phi.slope if change < 0 else first_guess(state)
+    trial = line_search(phi, first) if 0 < first < math.inf else None
+    if trial is None:
+        return None
+    if trial.at is None:
+        raise ValueError("the line search must return a trial made by the phi it was given")
+    return Found(trial.at, trial.step * phi.slope)
+
+
+def first_guess(state: State) -> float:
+    r"""Guess a first step along the negative gradient, free of the scale of the objective.
+
+    :math:`\min(\max(1, \|\theta\|)/\|g\|,\; 2|J|/\|g\|^2)`: no longer than the point itself, and
+    no further than to the zero of the objective.
+    """
+    norm = float(torch.linalg.vector_norm(state.grad))
+    reach = max(1.0, float(torch.linalg.vector_norm(state.x))) / norm
+    drop = 2 * abs(float(state.value)) / norm / norm
+    return min(reach, drop) if drop > 0 else reach
+
+
+def restarted(step: Callable[[Objective, S], S], f: Objective, state: S, **forgotten: Any) -> S:
+    """Step once more with the memory as it was at first; if that fails too, end with all of it.
+
+    Args:
+        step: The step that failed.
+        f: The objective.
+        state: Where it failed.
+        **forgotten: The memory's entries as they were at first.
+
+    Returns:
+        The state after a step that forgot, or the given one with the reason why there is none.
+    """
+    afresh = step(f, replace(state, **forgotten))
+    return state.ended(afresh.reason) if afresh.reason else afresh

@@ -1,0 +1,60 @@
+"""The objective at one point, and what flat vectors need."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Evaluation:
+    """The objective at one point: the outcome of one forward pass and at most one gradient.
+
+    Attributes:
+        x: The point, shape (n,).
+        value: The objective, 0-d, detached.
+        grad: Its gradient, shape (n,), detached; NaN where ``finite`` is false.
+        J: ``value`` as a Python float, so that nobody waits for the device twice.
+        finite: Whether value and gradient hold neither NaN nor infinity.
+    """
+
+    x: Tensor
+    value: Tensor
+    grad: Tensor
+    J: float
+    finite: bool
+
+
+def rounding(value: float, eps: float) -> float:
+    """Return how much of ``value`` may be rounding: differences below it tell nothing.
+
+    Ten units in the last place: a sum of squares or of losses passes through a few roundings, and
+    the difference of two of them through twice as many.
+
+    Args:
+        value: The objective.
+        eps: The machine precision of the numbers behind it.
+    """
+    return 10 * eps * abs(value)
+
+
+def largest_entry(v: Tensor) -> float:
+    r"""Return :math:`\|v\|_\infty`, NaN if ``v``, shape (n,), holds one."""
+    low, high = torch.aminmax(v)  # an order of magnitude faster than the norm
+    return max(-float(low), float(high))
+
+
+def flatten(tensors: Sequence[Tensor]) -> Tensor:
+    """Join the entries of all tensors in one vector; a single vector comes back as it is."""
+    if len(tensors) == 1 and tensors[0].dim() == 1:
+        return tensors[0]
+    return torch.cat([t.reshape(-1) for t in tensors])
+
+
+def split(v: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+    """Cut the last axis of ``v`` into the shapes of ``like``; a leading axis stays."""
+    parts = v.split_with_sizes([t.numel() for t in like], dim=-1)
+    return [p.reshape(*v.shape[:-1], *t.shape) for p, t in zip(parts, like, strict=True)]

@@ -1,0 +1,111 @@
+"""Second derivatives: against closed forms, by rows and in batches, after the graph went stale."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from dlopt import curvature
+from dlopt.objective import Objective
+
+X = torch.tensor([0.5, -1.2, 2.0], dtype=torch.float64)
+
+
+def cubic(x: Tensor) -> Tensor:
+    return (x**3).sum() + x[0] * x[1] * x[2]
+
+
+def cubic_hessian(x: Tensor) -> Tensor:
+    cross = torch.stack(
+        [
+            torch.stack([torch.zeros(()), x[2], x[1]]),
+            torch.stack([x[2], torch.zeros(()), x[0]]),
+            torch.stack([x[1], x[0], torch.zeros(())]),
+        ]
+    )
+    return torch.diag(6 * x) + cross
+
+
+def residuals(x: Tensor) -> Tensor:
+    return torch.stack([x[0] * x[1], x[1].sin(), x[2] ** 2, x[0], x[2] * x[0]])
+
+
+def test_hessian_and_its_products_match_closed_forms() -> None:
+    H = Objective(cubic).curvature(X)
+    torch.testing.assert_close(H.hessian(), cubic_hessian(X))
+    v = torch.tensor([1.0, 2.0, -1.0], dtype=torch.float64)
+    torch.testing.assert_close(H.product(v), cubic_hessian(X) @ v)
+
+
+def test_hessian_row_by_row_equals_the_batched_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    batched = Objective(cubic).curvature(X).hessian()
+    monkeypatch.setattr(curvature, "_BATCHED_ROWS", 0)
+    torch.testing.assert_close(Objective(cubic).curvature(X).hessian(), batched)
+
+
+def test_hessian_of_a_function_that_vmap_cannot_batch() -> None:
+    class Square(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):  # type: ignore[no-untyped-def]
+            ctx.save_for_backward(x)
+            return x * x
+
+        @staticmethod
+        def backward(ctx, g):  # type: ignore[no-untyped-def]
+            (x,) = ctx.saved_tensors
+            if float(g.detach().abs().sum()) < 0:  # data-dependent control flow
+                return g
+            return 2 * x * g
+
+    at = Objective(lambda x: Square.apply(x).sum()).curvature(X)
+    torch.testing.assert_close(at.hessian(), 2 * torch.eye(3, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("rows", [5, 2])
+def test_jacobian_by_rows_and_by_columns(rows: int) -> None:
+    A = Objective(lambda x: residuals(x)[:rows]).residuals(X)
+    r, J = A.jacobian()
+    torch.testing.assert_close(r, residuals(X)[:rows])
+    expected = torch.autograd.functional.jacobian(lambda x: residuals(x)[:rows], X)
+    torch.testing.assert_close(J, expected)
+    torch.testing.assert_close(A.at.value, r @ r)
+    torch.testing.assert_close(A.at.grad, 2 * J.T @ r)
+
+
+def test_a_linear_objective_has_a_zero_hessian() -> None:
+    at = Objective(lambda x: (2 * x).sum()).curvature(X)
+    assert at.hessian().abs().max() == 0
+    assert at.product(X).abs().max() == 0
+
+
+def test_a_point_that_is_not_finite_has_no_second_derivatives() -> None:
+    H = Objective(lambda x: x.sum() * math.nan).curvature(X)
+    for ask in (H.hessian, H.jacobian, lambda: H.product(X)):
+        with pytest.raises(ValueError, match="need a finite value and gradient"):
+            ask()
+
+
+def test_one_number_has_no_jacobian() -> None:
+    with pytest.raises(ValueError, match=r"needs Objective\.residuals"):
+        Objective(cubic).curvature(X).jacobian()
+
+
+def test_a_stale_graph_is_made_anew_and_counted() -> None:
+    """A module's parameters are overwritten by trials elsewhere; products are those of here."""
+    weights = torch.nn.Parameter(X.clone())
+
+    class Shared(Objective):
+        def _forward(self, x: Tensor, keep: bool):
+            with torch.no_grad():
+                weights.copy_(x)
+            return self._f(weights), [weights], None
+
+    f = Shared(cubic)
+    H = f.curvature(X)
+    assert H.fresh
+    f.evaluate(X + 1)
+    assert not H.fresh
+    torch.testing.assert_close(H.product(X), cubic_hessian(X) @ X)
+    assert f.evaluations == 3
+    assert H.fresh

@@ -1,0 +1,110 @@
+"""The step of a descent method: its line, its first trial, its fresh start."""
+
+import math
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from dlopt.descent import LineFunction, first_guess, restarted, search
+from dlopt.line_search import Trial, backtracking
+from dlopt.method import State
+from dlopt.objective import Objective
+
+
+def test_line_function_of_an_objective() -> None:
+    f = Objective(lambda x: (x**4).sum())
+    x = torch.tensor([1.0, 2.0], dtype=torch.float64)
+    start = State.begin(f.evaluate(x))
+    d = torch.tensor([-1.0, 0.5], dtype=torch.float64)
+    phi = LineFunction(f, start, d)
+    assert phi.slope == pytest.approx(-4 + 16)
+    assert phi.curvature() == pytest.approx(12 + 12)
+    trial = phi(0.5)
+    assert trial.value == pytest.approx(0.5**4 + 2.25**4)
+    assert trial.slope == pytest.approx(4 * 0.5**3 * -1 + 4 * 2.25**3 * 0.5)
+
+
+def bowl(x: Tensor) -> Tensor:
+    return (x * x).sum()
+
+
+def at(f: Objective, *x: float) -> State:
+    return State.begin(f.evaluate(torch.tensor(x, dtype=torch.float64)))
+
+
+def first_trial(**settings: float) -> float:
+    """The first trial of a search on x² from 3, where the slope along -g is -36."""
+    seen: list[float] = []
+
+    def spy(phi: object, first_step: float) -> None:
+        seen.append(first_step)
+
+    f = Objective(bowl)
+    state = at(f, 3.0)
+    assert search(spy, f, state, -state.grad, **settings) is None
+    return seen[0]
+
+
+def test_the_first_trial_is_the_given_one_or_expects_the_change_of_the_step_before() -> None:
+    assert first_trial(first=0.7, change=-9.0) == 0.7
+    assert first_trial(change=-9.0) == pytest.approx(0.25)
+    assert first_trial() == pytest.approx(first_guess(at(Objective(bowl), 3.0)))
+
+
+def test_the_first_guess_is_bounded_by_the_point_and_by_the_zero_of_the_objective() -> None:
+    near = at(Objective(bowl), 3.0)  # J = 9, g = 6: min(3/6, 18/36)
+    assert first_guess(near) == pytest.approx(0.5)
+    high = at(Objective(lambda x: bowl(x) + 1000), 3.0)
+    assert first_guess(high) == pytest.approx(3 / 6)
+    low = at(Objective(lambda x: bowl(x) - 8), 3.0)
+    assert first_guess(low) == pytest.approx(2 / 36)
+    zero = at(Objective(lambda x: bowl(x) - 9), 3.0)
+    assert first_guess(zero) == pytest.approx(0.5)
+
+
+def test_a_search_tells_where_it_ended_and_the_change_on_the_way() -> None:
+    f = Objective(bowl)
+    state = at(f, 3.0)
+    found = search(backtracking, f, state, -state.grad, first=0.25)
+    assert found is not None
+    assert float(found.at.x) == pytest.approx(1.5)
+    assert found.change == pytest.approx(-9.0)
+
+
+def test_nothing_is_tried_uphill_or_along_a_slope_that_is_no_number() -> None:
+    f = Objective(bowl)
+    state = at(f, 3.0)
+    for rho in (state.grad, 0 * state.grad, math.nan * state.grad, -math.inf * state.grad):
+        assert search(backtracking, f, state, rho, first=1.0) is None
+    assert f.evaluations == 1
+
+
+def test_a_trial_that_is_not_phis_own_is_refused() -> None:
+    f = Objective(bowl)
+    state = at(f, 3.0)
+    with pytest.raises(ValueError, match="made by the phi it was given"):
+        search(lambda phi, first_step: Trial(1.0, 0.0, 0.0), f, state, -state.grad, first=1.0)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Learned(State):
+    lessons: int = 0
+
+
+def test_a_fresh_start_forgets_and_a_second_failure_keeps_all() -> None:
+    f = Objective(bowl)
+    state = replace(Learned.begin(f.evaluate(torch.ones(1))), lessons=7)
+    seen: list[int] = []
+
+    def step(f: Objective, state: Learned) -> Learned:
+        seen.append(state.lessons)
+        return state.moved(f.evaluate(0 * state.x)) if works else state.ended("line_search")
+
+    works = True
+    assert (restarted(step, f, state, lessons=0).lessons, seen) == (0, [0])
+    works = False
+    last = restarted(step, f, state, lessons=0)
+    assert (last.lessons, last.reason, seen) == (7, "line_search", [0, 0])
+    assert last.x is state.x

@@ -83,7 +83,8 @@ class TruncatedNewton:
                 curved = 0.5 * radius * radius * float(values[0])
                 return ModelStep(s, -float(state.grad.dot(s)) - curved)
         forcing = min(0.5, norm / state.first_norm) if state.first_norm > 0 else 0.5
-        products = min(self.max_products, 2 * len(state.x) + 10)
+        # In exact arithmetic n products are enough; rounding takes a few times as many.
+        products = min(self.max_products, 4 * len(state.x) + 10)
         return steihaug(H, state.grad, radius, forcing * norm, products)
 
 

@@ -116,15 +116,10 @@ def test_at_its_default_tolerance_newton_returns_the_solution() -> None:
     assert len(missed) <= 2
 
 
-# Powers of two round nothing; with others, the flattest instance (watson_12) is solved or not by
-# the luck of the last bits if the Hessian is only known through products.
-@pytest.mark.parametrize(
-    ("method", "units"),
-    [(dlopt.Newton(), 1e6), (dlopt.TruncatedNewton(), 2.0**20)],
-)
-def test_the_units_of_the_objective_do_not_matter(method: dlopt.Newton, units: float) -> None:
+@pytest.mark.parametrize("method", [dlopt.Newton(), dlopt.TruncatedNewton()], ids=["full", "cg"])
+def test_the_units_of_the_objective_do_not_matter(method: dlopt.Newton) -> None:
     """Minimising c·f solves the same instances, with as many evaluations up to a tenth."""
-    spent, found = {}, {}
+    units, spent, found = 1e6, {}, {}
     for c in (1.0, 1 / units, units):
         paths = [
             dlopt.minimize(lambda x, f=i, c=c: c * f(x), i.x0, method, max_steps=100)
@@ -133,9 +128,8 @@ def test_the_units_of_the_objective_do_not_matter(method: dlopt.Newton, units: f
         found[c] = [solved(i, float(i(p.x))) for i, p in zip(INSTANCES, paths, strict=True)]
         spent[c] = sum(min(p.evaluations, 100) for p in paths)
     assert found[1 / units] == found[units] == found[1.0]
-    tolerance = 0.0 if units == 2.0**20 else 0.1
-    assert spent[1 / units] == pytest.approx(spent[1.0], rel=tolerance)
-    assert spent[units] == pytest.approx(spent[1.0], rel=tolerance)
+    assert spent[1 / units] == pytest.approx(spent[1.0], rel=0.1)
+    assert spent[units] == pytest.approx(spent[1.0], rel=0.1)
 
 
 def test_a_hessian_that_is_not_finite_does_not_stop_the_trust_region() -> None:

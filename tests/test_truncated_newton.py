@@ -1,6 +1,7 @@
 """Truncated Newton: its inner solver, its scale, and its way out of saddles."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -74,3 +75,19 @@ def test_finds_its_way_out_of_a_saddle_in_many_dimensions() -> None:
 def test_settings_are_checked(settings: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         TruncatedNewton(**settings)  # type: ignore[arg-type]
+
+
+def test_rounding_does_not_cut_the_inner_solve_short() -> None:
+    """Far beyond a condition of 1e8, n products leave a residual; a few times n do not."""
+    q = quadratic(spectrum(12, 1e10))
+    path = dlopt.minimize(q, q.x0, TruncatedNewton(initial_radius=100.0))
+    assert path.converged
+    assert len(path.states) <= 6
+
+
+def test_near_a_saddle_it_leaves_on_the_side_that_leads_downhill() -> None:
+    f = Objective(lambda x: (x**4).sum() / 4 - (x * x).sum() / 2)
+    for side in (-1.0, 1.0):
+        x = torch.tensor([side * 1e-10], dtype=torch.float64)
+        state = replace(TruncatedNewton().init(f, x), first_norm=1.0)
+        assert side * float(TruncatedNewton().step(f, state).x) > 0.5

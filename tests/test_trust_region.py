@@ -2,12 +2,20 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from dlopt.evaluation import Evaluation
 from dlopt.objective import Objective
-from dlopt.trust_region import EigenModel, ModelStep, TrustState, trust_region_step
+from dlopt.trust_region import (
+    EigenModel,
+    ModelStep,
+    TrustState,
+    is_semidefinite,
+    judge,
+    trust_region_step,
+)
 
 
 def model_value(g: Tensor, B: Tensor, s: Tensor) -> float:
@@ -22,7 +30,27 @@ def symmetric(eigenvalues: list[float], seed: int) -> tuple[Tensor, Tensor]:
     return Q @ torch.diag(torch.tensor(eigenvalues, dtype=torch.float64)) @ Q.T, Q
 
 
+def more_sorensen(g: Tensor, B: Tensor, s: Tensor, radius: float) -> None:
+    """Assert the conditions that make s a minimiser: there is an α >= 0 with (B + αI)s = −g,
+    B + αI positive semidefinite, and α = 0 unless s reaches the boundary."""
+    length = float(s.norm())
+    assert length <= 1.0011 * radius
+    size = float(torch.linalg.matrix_norm(B, 2)) + float(g.norm()) / radius
+    lowest = float(torch.linalg.eigvalsh(B)[0])
+    alpha = -float(s.dot(B @ s + g)) / length**2 if length else max(0.0, -lowest)
+    rounding = 1e-13 * size
+    assert float((B @ s + alpha * s + g).norm()) <= 1e-9 * size * max(length, radius)
+    assert alpha >= -rounding
+    assert lowest + alpha >= -rounding
+    assert length >= 0.9989 * radius or alpha <= max(0.0, -lowest) + rounding
+    if length < 0.9989 * radius:  # inside: an unconstrained minimiser
+        assert lowest >= -rounding
+
+
 @settings(max_examples=300, deadline=None)
+@example([73.3, 96.5, 0, 0.0627, 0, 96.5], 4060.0, 0.001, 316)
+@example([-1.0], 1.0, 1e-3, 0)
+@example([0.0, 0.0], 1e4, 1e3, 1)
 @given(
     st.lists(st.floats(-100, 100), min_size=1, max_size=6),
     st.floats(1e-4, 1e4),
@@ -32,22 +60,25 @@ def symmetric(eigenvalues: list[float], seed: int) -> tuple[Tensor, Tensor]:
 def test_the_step_is_the_minimiser_within_the_radius(
     eigenvalues: list[float], radius: float, size: float, seed: int
 ) -> None:
-    """More & Sorensen: within the radius, and no point on a fine sample promises more."""
+    """Moré & Sorensen 1983; and the promised decrease is the model's."""
     B, _ = symmetric(eigenvalues, seed)
     g = torch.Generator().manual_seed(seed + 1)
-    n = len(eigenvalues)
-    grad = size * torch.randn(n, generator=g, dtype=torch.float64)
+    grad = size * torch.randn(len(eigenvalues), generator=g, dtype=torch.float64)
     step = EigenModel.of(grad, B)(radius)
-    length = float(step.s.norm())
-    assert length <= 1.01 * radius
+    more_sorensen(grad, B, step.s, radius)
     value = model_value(grad, B, step.s)
-    assert step.decrease == pytest.approx(-value, rel=1e-6, abs=1e-9 * size * radius)
-    others = torch.randn(200, n, generator=g, dtype=torch.float64)
-    others = others / others.norm(dim=1, keepdim=True) * radius
-    others = torch.cat([others, 0.9 * step.s[None], 0.3 * others])
-    best = min(model_value(grad, B, s) for s in others)
     scale = size * radius + max(abs(e) for e in eigenvalues) * radius**2
-    assert value <= best + 5e-3 * scale
+    assert step.decrease == pytest.approx(-value, rel=1e-6, abs=1e-12 * scale)
+
+
+@pytest.mark.parametrize("side", [-1.0, 1.0])
+def test_near_the_hard_case_the_step_still_goes_downhill(side: float) -> None:
+    """The gradient's part along negative curvature is tiny; its sign chooses the side."""
+    B, Q = symmetric([-1.0, 2.0, 3.0], 0)
+    grad = Q @ torch.tensor([side * 1e-12, 1.0, 1.0], dtype=torch.float64)
+    step = EigenModel.of(grad, B)(10.0)
+    more_sorensen(grad, B, step.s, 10.0)
+    assert side * float(step.s.dot(Q[:, 0])) < -9
 
 
 def test_the_hard_case_goes_to_the_boundary_along_negative_curvature() -> None:
@@ -105,3 +136,95 @@ def test_ends_are_named() -> None:
     alone = trust_region_step(state, lambda r: ModelStep(-r * state.grad, r), lonely.curvature)
     assert alone.reason == "non_finite"
     assert torch.equal(alone.x, x)
+
+
+# --- The radius -----------------------------------------------------------------------------------
+
+
+def one_step(promise: float, length: float, radius: float = 8.0) -> TrustState:
+    """The state after a step of this length down |x| from 100 that promised so much."""
+    f = Objective(lambda x: x.abs().sum())
+    state = state_of(f, torch.tensor([100.0], dtype=torch.float64), radius)
+
+    def model(r: float) -> ModelStep:
+        return ModelStep(-min(r, length) * state.grad, promise)
+
+    return trust_region_step(state, model, f.curvature)
+
+
+@pytest.mark.parametrize(
+    ("promise", "length", "radius"),
+    [
+        (8.0, 8.0, 24.0),  # kept, at the boundary: three times as far
+        (2.0, 2.0, 8.0),  # kept, inside: as before
+        (16.0, 8.0, 8.0),  # half of it kept: as before
+        (20.0, 2.0, 0.5),  # a tenth of it kept: a quarter of the step
+    ],
+)
+def test_the_next_radius_follows_the_agreement(
+    promise: float, length: float, radius: float
+) -> None:
+    after = one_step(promise, length)
+    assert after.reason == ""
+    assert float(after.value) == 100 - length
+    assert after.radius == radius
+
+
+def test_a_rise_is_never_taken_and_the_next_trial_is_a_quarter_of_the_step() -> None:
+    f = Objective(lambda x: x.abs().sum())
+    state = state_of(f, torch.tensor([1.0], dtype=torch.float64), 8.0)
+    tried: list[float] = []
+
+    def model(r: float) -> ModelStep:
+        tried.append(r)
+        return ModelStep(-min(r, 6.0) * state.grad, r)
+
+    after = trust_region_step(state, model, f.curvature)
+    assert tried == [8.0, 1.5]
+    assert float(after.value) == 0.5
+
+
+def test_a_step_below_the_resolution_of_the_point_is_not_tried() -> None:
+    f = Objective(lambda x: x.sum())
+    state = state_of(f, torch.full((2,), 1e10, dtype=torch.float64), 1.0)
+    spent = f.evaluations
+    after = trust_region_step(state, lambda r: ModelStep(-1e-7 * state.grad, 1e-7), f.curvature)
+    assert (after.reason, f.evaluations) == ("no_decrease", spent)
+
+
+# --- Rounding -------------------------------------------------------------------------------------
+
+
+def judged(before: float, after: float, g_before: float, g_after: float):
+    """The verdict on a step of −1 between these values and slopes, which promised 1e-20."""
+    ends = [
+        TrustState(
+            x=torch.tensor([x], dtype=torch.float64),
+            value=torch.tensor(value, dtype=torch.float64),
+            grad=torch.tensor([slope], dtype=torch.float64),
+            radius=1.0,
+        )
+        for x, value, slope in ((0.0, before, g_before), (-1.0, after, g_after))
+    ]
+    at = Evaluation(ends[1].x, ends[1].value, ends[1].grad, after, True)
+    return judge(ends[0], ModelStep(ends[1].x, 1e-20), at)
+
+
+def test_where_values_are_rounding_the_gradients_decide() -> None:
+    ulp = torch.finfo(torch.float64).eps
+    assert judged(1.0, 1.0 + ulp, 2e-20, 0.0).drowned
+    assert judged(1.0, 1.0 + ulp, 2e-20, 0.0).agreement == pytest.approx(1.0)
+    assert judged(1.0, 1.0 + ulp, 2e-20, 0.0).gained
+    assert not judged(1.0, 1.0 + ulp, 2e-20, 1.9e-20).gained  # no clear progress
+    assert not judged(1.0, 1.0 - ulp, 2e-20, -2e-20).gained
+
+
+def test_where_values_tell_they_decide() -> None:
+    risen = judged(1.0, 1.0 + 1e-12, 2e-20, 0.0)
+    assert (risen.drowned, risen.agreement < 0) == (False, True)
+
+
+def test_semidefinite_up_to_rounding() -> None:
+    assert is_semidefinite(torch.tensor([0.0, 1.0], dtype=torch.float64))
+    assert is_semidefinite(torch.tensor([-1e-15, 1.0], dtype=torch.float64))
+    assert not is_semidefinite(torch.tensor([-1e-9, 1.0], dtype=torch.float64))

@@ -1,0 +1,46 @@
+"""Flat vectors, their largest entry, and what counts as rounding."""
+
+import math
+
+import pytest
+import torch
+
+from dlopt.evaluation import flatten, largest_entry, rounding, split
+
+
+def test_rounding_covers_a_sum_of_many_terms_and_no_more() -> None:
+    """Sums in another order differ by less; a change of a million millionth is a change."""
+    eps = torch.finfo(torch.float64).eps
+    g = torch.Generator().manual_seed(0)
+    for _ in range(100):
+        terms = torch.rand(1000, generator=g, dtype=torch.float64)
+        there, back = float(terms.sum()), float(terms.flip(0).sum())
+        assert abs(there - back) <= rounding(there, eps)
+    assert rounding(1.0, eps) < 1e-14
+    assert rounding(-3.0, eps) == rounding(3.0, eps) == 3 * rounding(1.0, eps)
+
+
+@pytest.mark.parametrize(
+    ("entries", "largest"), [([1.0, -3.0], 3.0), ([2.0, -1.0], 2.0), ([0.0], 0.0)]
+)
+def test_largest_entry(entries: list[float], largest: float) -> None:
+    assert largest_entry(torch.tensor(entries)) == largest
+
+
+def test_a_nan_is_the_largest_entry() -> None:
+    assert math.isnan(largest_entry(torch.tensor([1.0, math.nan, 2.0])))
+
+
+def test_split_undoes_flatten() -> None:
+    parts = [torch.arange(6.0).reshape(2, 3), torch.tensor([7.0]), torch.arange(4.0).reshape(4, 1)]
+    flat = flatten(parts)
+    assert flat.shape == (11,)
+    for part, back in zip(parts, split(flat, parts), strict=True):
+        assert torch.equal(part, back)
+    rows = split(torch.stack([flat, 2 * flat]), parts)
+    assert torch.equal(rows[0][1], 2 * parts[0])
+
+
+def test_a_single_vector_is_not_copied() -> None:
+    v = torch.ones(3)
+    assert flatten([v]) is v

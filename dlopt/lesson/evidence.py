@@ -11,9 +11,8 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from dlopt.lesson.arrays import Array, as_array
 from dlopt.lesson.display import require_text
-
-Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ def mean_and_spread(values: npt.ArrayLike) -> Summary:
     """Summarise one measurement over seeds.
 
     Args:
-        values: One number per seed, shape (seeds,); a sequence, array or CPU tensor.
+        values: One number per seed, shape (seeds,); a sequence, array or tensor.
 
     Returns:
         Mean, sample standard deviation (0 for a single value), smallest, largest and count.
@@ -182,7 +181,7 @@ def fit_exponent(sizes: npt.ArrayLike, times: npt.ArrayLike) -> PowerLaw:
         >>> round(law.exponent, 6), round(law(800), 6)
         (3.0, 0.512)
     """
-    k, t = _vector("sizes", sizes), np.atleast_2d(np.asarray(times, dtype=np.float64))
+    k, t = _vector("sizes", sizes), np.atleast_2d(as_array(times))
     if t.ndim != 2 or t.shape[1] != k.size or t.shape[0] == 0:
         raise ValueError(
             f"times must have shape ({k.size},) or (repeats, {k.size}), got {np.shape(times)}"
@@ -274,7 +273,7 @@ def _cell(value: object) -> str:
 
 def _vector(name: str, values: npt.ArrayLike) -> Array:
     """Return a non-empty 1-D float64 array."""
-    array = np.asarray(values, dtype=np.float64)
+    array = as_array(values)
     if array.ndim != 1 or array.size == 0:
         raise ValueError(f"{name} must be one-dimensional and not empty, got shape {array.shape}")
     return array

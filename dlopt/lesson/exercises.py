@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from dlopt.lesson.arrays import as_array
 from dlopt.lesson.display import require_text
 
 _MARK = {"right": "✓", "wrong": "✗", "open": "…"}
@@ -116,7 +117,7 @@ def _problem(got: Any, wanted: Any, rtol: float, atol: float) -> str:
         kind = "a text" if isinstance(wanted, str) else "True or False"
         return f"It has to be {kind}."
     try:
-        a, b = _array(got), _array(wanted)
+        a, b = as_array(got), as_array(wanted)
     except (TypeError, ValueError, RuntimeError):
         return "It has to be a number, an array or a tensor."
     if a.shape != b.shape:
@@ -128,8 +129,3 @@ def _problem(got: Any, wanted: Any, rtol: float, atol: float) -> str:
     if np.allclose(a, -b, rtol=rtol, atol=atol):
         return "Only the sign is wrong."
     return "Its shape is fine, its numbers are not." if b.shape else "The number is another one."
-
-
-def _array(value: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return numbers as float64, from tensors that require gradients, too."""
-    return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value, dtype=np.float64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from dlopt.lesson.display import Card, data_uri, display, figure_html, require_t
 from dlopt.lesson.plotting.style import DPI
 
 Pixels = npt.NDArray[np.uint8]
+Draw = Callable[..., Figure]
 
 
 def pixels(fig: Figure, layout: list[Any] | None = None) -> Pixels:

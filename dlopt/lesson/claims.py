@@ -29,74 +29,6 @@ class Record(TypedDict):
     scale: str
 
 
-def record(
-    id: str,
-    statement: str,
-    *,
-    confirmed: bool,
-    evidence: str,
-    seeds: Iterable[int],
-    scale: str,
-    qualified: bool = False,
-    tested: bool = True,
-) -> Record:
-    """Return the record of one verdict.
-
-    The verdict is the first that applies: *not tested at this scale* unless ``tested``,
-    *confirmed*, *qualified* (it depends, and the evidence names the condition), *refuted*.
-
-    Args:
-        id: The syllabus ID, such as ``"N1"``.
-        statement: The lecture's statement in our words; plain text.
-        confirmed: Whether the measurements support the statement as it stands.
-        evidence: The rounded measurements behind the verdict; plain text.
-        seeds: The seeds measured; empty if nothing was random.
-        scale: "smoke", "book" or "full".
-        qualified: Whether they support it under a condition; asked only if not ``confirmed``.
-        tested: False if this scale is too small to tell.
-
-    Returns:
-        The keys ``id, statement, verdict, evidence, seeds, scale``, as JSON can hold them.
-
-    Raises:
-        ValueError: For an unknown ID or scale, an empty text, a flag that is not a bool, a seed
-            that is not an integer, or evidence in which NaN or infinity stands for a number.
-
-    Example:
-        >>> record("N1", "One step.", confirmed=True, evidence="error 4e-16", seeds=[0],
-        ...        scale="book")["verdict"]
-        'confirmed'
-    """
-    if id not in SYLLABUS_IDS:
-        raise ValueError(f"id must be one of the syllabus (A1, N1 to N7, ...), got {id!r}")
-    if scale not in SCALES:
-        raise ValueError(f"scale must be one of {', '.join(SCALES)}, got {scale!r}")
-    require_text("statement", statement)
-    require_text("evidence", evidence)
-    if re.search(r"\b(nan|inf|infinity)\b", evidence, flags=re.IGNORECASE):
-        raise ValueError(
-            f"evidence must hold finite numbers (say in words what diverged), got {evidence!r}"
-        )
-    flags = {"tested": tested, "confirmed": confirmed, "qualified": qualified}
-    values = {name: _boolean(name, flag) for name, flag in flags.items()}
-    if not values["tested"]:
-        verdict = "not tested at this scale"
-    elif values["confirmed"]:
-        verdict = "confirmed"
-    elif values["qualified"]:
-        verdict = "qualified"
-    else:
-        verdict = "refuted"
-    return Record(
-        id=id,
-        statement=statement,
-        verdict=verdict,
-        evidence=evidence,
-        seeds=[_integer(seed) for seed in seeds],
-        scale=scale,
-    )
-
-
 def claim(
     id: str,
     statement: str,
@@ -108,7 +40,10 @@ def claim(
     qualified: bool = False,
     tested: bool = True,
 ) -> None:
-    """Display the verdict on one statement, with its :func:`record` in the output's metadata.
+    """Display the verdict on one statement, with its record in the output's metadata.
+
+    The verdict is the first that applies: *not tested at this scale* unless ``tested``,
+    *confirmed*, *qualified* (it depends, and the evidence names the condition), *refuted*.
 
     The text is ``ID: verdict`` alone: it is what the notebooks' tests compare, and measurements
     differ between machines. The book draws a card from the metadata; at a live kernel the same
@@ -125,38 +60,42 @@ def claim(
         tested: False if this scale is too small to tell.
 
     Raises:
-        ValueError: As :func:`record`.
+        ValueError: For an unknown ID or scale, an empty text, a flag that is not a bool, a seed
+            that is not an integer, or evidence in which NaN or infinity stands for a number.
 
     Example:
         >>> claim("N1", "One step.", confirmed=True, evidence="error 4e-16", seeds=[0],
         ...       scale="book")
         N1: confirmed
     """
-    display(
-        _Verdict(
-            record(
-                id,
-                statement,
-                confirmed=confirmed,
-                evidence=evidence,
-                seeds=seeds,
-                scale=scale,
-                qualified=qualified,
-                tested=tested,
-            )
+    if id not in SYLLABUS_IDS:
+        raise ValueError(f"id must be one of the syllabus (A1, N1 to N7, ...), got {id!r}")
+    if scale not in SCALES:
+        raise ValueError(f"scale must be one of {', '.join(SCALES)}, got {scale!r}")
+    require_text("statement", statement)
+    require_text("evidence", evidence)
+    if re.search(r"\b(nan|inf|infinity)\b", evidence, flags=re.IGNORECASE):
+        raise ValueError(
+            f"evidence must hold finite numbers (say in words what diverged), got {evidence!r}"
         )
+    made = Record(
+        id=id,
+        statement=statement,
+        verdict=_verdict({"tested": tested, "confirmed": confirmed, "qualified": qualified}),
+        evidence=evidence,
+        seeds=[_integer(seed) for seed in seeds],
+        scale=scale,
     )
+    display(_Verdict(made))
 
 
 class _Verdict:
     """A record that displays as ``ID: verdict``."""
 
     def __init__(self, record: Record) -> None:
-        """Keep the record."""
         self.record = record
 
     def __repr__(self) -> str:
-        """Return the compared text."""
         return f"{self.record['id']}: {self.record['verdict']}"
 
     def _repr_mimebundle_(
@@ -184,6 +123,16 @@ def _card(record: Record) -> dict[str, Any]:
     )
     mime = "application/vnd.jupyter.widget-view+json"
     return {mime: {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}}
+
+
+def _verdict(flags: dict[str, Any]) -> str:
+    """Return the first verdict that applies; every flag must be a bool."""
+    holds = {name: _boolean(name, flag) for name, flag in flags.items()}
+    if not holds["tested"]:
+        return "not tested at this scale"
+    if holds["confirmed"]:
+        return "confirmed"
+    return "qualified" if holds["qualified"] else "refuted"
 
 
 def _boolean(name: str, flag: Any) -> bool:

@@ -16,22 +16,24 @@ _COLOUR = {"right": "#009E73", "wrong": "#D55E00", "open": "#767676"}
 
 
 class Feedback:
-    """What the check found: true if the answer is right; displays itself as a cell's last value."""
+    """What the check found: true if the answer is right; displays itself as a cell's last value.
+
+    Attributes:
+        state: "right", "wrong" or "open".
+        message: The sentence for the student.
+    """
 
     def __init__(self, state: str, message: str) -> None:
-        """Keep ``state`` ("right", "wrong" or "open") and the sentence for the student."""
         self.state, self.message = state, message
 
     def __bool__(self) -> bool:
-        """Say whether the answer is right."""
         return self.state == "right"
 
     def __repr__(self) -> str:
-        """Return the sentence with its mark."""
         return f"{_MARK[self.state]} {self.message}"
 
     def _repr_html_(self) -> str:
-        """Return the sentence on a card that reads the same in both themes."""
+        # The same in both themes.
         return (
             '<p class="dlopt-check" style="background:#fff;color:#1f1f1f;margin:0;'
             f'padding:.4rem .7rem;border-left:.3rem solid {_COLOUR[self.state]}">'

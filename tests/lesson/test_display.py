@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from IPython.core import getipython
 
-from dlopt.lesson.display import Card, data_uri, figure_html, is_live, require_text
+from dlopt.lesson.display import Card, data_uri, figure_html, is_live, require_text, table_html
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,16 @@ def test_a_figure_escapes_its_texts_and_leaves_room_for_its_caption() -> None:
 def test_a_card_is_html_with_a_text_beside_it() -> None:
     card = Card("<b>x</b>", "x")
     assert (card._repr_html_(), repr(card)) == ("<b>x</b>", "x")
+
+
+def test_a_table_escapes_its_texts_keeps_its_cells_and_can_be_scrolled_by_keyboard() -> None:
+    markup = table_html("a & b", ["<", "c"], [["<i>x</i>", "1"], ["y", "2"]])
+    assert "<caption>a &amp; b</caption>" in markup and 'aria-label="a &amp; b"' in markup
+    assert 'tabindex="0"' in markup
+    assert '<tr><th scope="col">&lt;</th><th scope="col">c</th></tr>' in markup
+    assert '<tr><th scope="row"><i>x</i></th><td>1</td></tr>' in markup
+    assert "text-align" not in markup
+    assert table_html("a", ["b"], [["c"], ["d"]], left=True).count("text-align:left") == 3
 
 
 @pytest.mark.parametrize("text", ["", " \n", None, 3])

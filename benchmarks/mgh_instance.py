@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.mgh_functions import Residuals
+from dlopt.lesson.problems import random_rotation
 
 Objective = Callable[[Tensor], Tensor]
 
@@ -86,10 +87,7 @@ def perturbed(instance: Instance, generator: torch.Generator) -> Instance:
 
 def rotated(instance: Instance, generator: torch.Generator) -> Instance:
     """The instance in randomly rotated coordinates z, x = Qz: same values, other axes."""
-    n = instance.x0.numel()
-    noise = torch.randn(n, n, dtype=instance.x0.dtype, generator=generator)
-    q, r = torch.linalg.qr(noise)
-    q = q * r.diagonal().sign()  # makes the distribution of Q uniform
+    q = random_rotation(instance.x0.numel(), generator)
     minimizer = None if instance.minimizer is None else q.T @ instance.minimizer
     return replace(
         instance,

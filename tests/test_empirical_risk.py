@@ -9,15 +9,11 @@ from torch.nn import functional as F
 
 import dlopt
 from dlopt.empirical_risk import EmpiricalRisk
+from dlopt.lesson.networks import mlp
 
 
-def network(seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    module = nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2)).double()
-    with torch.no_grad():
-        for p in module.parameters():
-            p.copy_(torch.randn(p.shape, generator=generator, dtype=p.dtype))
-    return module
+def network():
+    return mlp([4, 3, 2], torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
 def data(m=7, seed=1):

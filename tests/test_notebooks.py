@@ -9,8 +9,9 @@ import pytest
 from execute import BOOK, NOTEBOOKS, records, run, stems
 from notebook_filter import read, text
 
+from dlopt.lesson.claims import VERDICTS
+
 SEEDS = (104729, 1299709)
-VERDICTS = ("confirmed", "qualified", "refuted", "not tested at this scale")
 KEYS = {"id", "statement", "verdict", "evidence", "seeds", "scale"}
 
 

@@ -40,7 +40,7 @@ def record(
     qualified: bool = False,
     tested: bool = True,
 ) -> Record:
-    """Return the record of one verdict.
+    """Return the record of the verdict on one statement.
 
     The verdict is the first that applies: *not tested at this scale* unless ``tested``,
     *confirmed*, *qualified* (it depends, and the evidence names the condition), *refuted*.
@@ -77,86 +77,38 @@ def record(
         raise ValueError(
             f"evidence must hold finite numbers (say in words what diverged), got {evidence!r}"
         )
-    flags = {"tested": tested, "confirmed": confirmed, "qualified": qualified}
-    values = {name: _boolean(name, flag) for name, flag in flags.items()}
-    if not values["tested"]:
-        verdict = "not tested at this scale"
-    elif values["confirmed"]:
-        verdict = "confirmed"
-    elif values["qualified"]:
-        verdict = "qualified"
-    else:
-        verdict = "refuted"
     return Record(
         id=id,
         statement=statement,
-        verdict=verdict,
+        verdict=_verdict({"tested": tested, "confirmed": confirmed, "qualified": qualified}),
         evidence=evidence,
         seeds=[_integer(seed) for seed in seeds],
         scale=scale,
     )
 
 
-def claim(
-    id: str,
-    statement: str,
-    *,
-    confirmed: bool,
-    evidence: str,
-    seeds: Iterable[int],
-    scale: str,
-    qualified: bool = False,
-    tested: bool = True,
-) -> None:
-    """Display the verdict on one statement, with its :func:`record` in the output's metadata.
+def claim(*arguments: Any, **keywords: Any) -> None:
+    """Display a verdict, with its :func:`record` in the output's metadata; the same arguments.
 
     The text is ``ID: verdict`` alone: it is what the notebooks' tests compare, and measurements
     differ between machines. The book draws a card from the metadata; at a live kernel the same
     card comes as a widget beside the text.
-
-    Args:
-        id: The syllabus ID, such as ``"N1"``.
-        statement: The lecture's statement in our words; plain text.
-        confirmed: Whether the measurements support the statement as it stands.
-        evidence: The rounded measurements behind the verdict; plain text.
-        seeds: The seeds measured; empty if nothing was random.
-        scale: "smoke", "book" or "full".
-        qualified: Whether they support it under a condition; asked only if not ``confirmed``.
-        tested: False if this scale is too small to tell.
-
-    Raises:
-        ValueError: As :func:`record`.
 
     Example:
         >>> claim("N1", "One step.", confirmed=True, evidence="error 4e-16", seeds=[0],
         ...       scale="book")
         N1: confirmed
     """
-    display(
-        _Verdict(
-            record(
-                id,
-                statement,
-                confirmed=confirmed,
-                evidence=evidence,
-                seeds=seeds,
-                scale=scale,
-                qualified=qualified,
-                tested=tested,
-            )
-        )
-    )
+    display(_Verdict(record(*arguments, **keywords)))
 
 
 class _Verdict:
     """A record that displays as ``ID: verdict``."""
 
     def __init__(self, record: Record) -> None:
-        """Keep the record."""
         self.record = record
 
     def __repr__(self) -> str:
-        """Return the compared text."""
         return f"{self.record['id']}: {self.record['verdict']}"
 
     def _repr_mimebundle_(
@@ -184,6 +136,16 @@ def _card(record: Record) -> dict[str, Any]:
     )
     mime = "application/vnd.jupyter.widget-view+json"
     return {mime: {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}}
+
+
+def _verdict(flags: dict[str, Any]) -> str:
+    """Return the first verdict that applies; every flag must be a bool."""
+    holds = {name: _boolean(name, flag) for name, flag in flags.items()}
+    if not holds["tested"]:
+        return "not tested at this scale"
+    if holds["confirmed"]:
+        return "confirmed"
+    return "qualified" if holds["qualified"] else "refuted"
 
 
 def _boolean(name: str, flag: Any) -> bool:

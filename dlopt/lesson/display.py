@@ -1,11 +1,11 @@
-"""What the notebook-side modules share: is this session live, and one card for every picture."""
+"""How lessons display: is a reader at the kernel, and one card, figure and table for all."""
 
 from __future__ import annotations
 
 import base64
 import html
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 _CARD = (
     "display:block;box-sizing:border-box;background:#fff;color:#1f1f1f;margin:0;"
@@ -55,6 +55,33 @@ def figure_html(
     )
 
 
+def table_html(
+    caption: str, head: Iterable[str], rows: Iterable[Sequence[str]], *, left: bool = False
+) -> str:
+    """Return a captioned table that scrolls sideways, by keyboard too, on a phone.
+
+    Args:
+        caption: What the table shows; plain text.
+        head: The columns' names; plain text.
+        rows: Cells of HTML; the first of a row is its head.
+        left: Whether the cells stand flush left; notebooks put them right.
+    """
+    style = ' style="text-align:left"' if left else ""
+    heads = "".join(f'<th scope="col"{style}>{html.escape(name)}</th>' for name in head)
+    body = "".join(
+        f'<tr><th scope="row"{style}>{first}</th>'
+        + "".join(f"<td{style}>{cell}</td>" for cell in rest)
+        + "</tr>"
+        for first, *rest in rows
+    )
+    text = html.escape(caption)
+    return (
+        f'<div class="dlopt-table" style="overflow-x:auto" role="region" tabindex="0" '
+        f'aria-label="{text}"><table class="dataframe"><caption>{text}</caption>'
+        f"<thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
 def require_text(name: str, text: object) -> str:
     """Return ``text`` if it is a string with something in it, else raise ``ValueError``."""
     if not isinstance(text, str) or not text.strip():
@@ -66,13 +93,10 @@ class Card:
     """HTML that displays itself, with a text for where HTML can't be shown."""
 
     def __init__(self, markup: str, text: str) -> None:
-        """Keep both."""
         self.markup, self.text = markup, text
 
     def __repr__(self) -> str:
-        """Return the text."""
         return self.text
 
     def _repr_html_(self) -> str:
-        """Return the markup."""
         return self.markup

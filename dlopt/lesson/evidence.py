@@ -11,9 +11,8 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from dlopt.lesson.display import require_text
-
-Array = npt.NDArray[np.float64]
+from dlopt.lesson.arrays import Array, as_array
+from dlopt.lesson.display import Card, require_text, table_html
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,6 @@ class Summary:
     count: int
 
     def __str__(self) -> str:
-        """Return the text for the evidence."""
         spread = f" ± {self.std:.2g}" if self.count > 1 else ""
         return f"{self.mean:.3g}{spread} (n = {self.count})"
 
@@ -36,7 +34,7 @@ def mean_and_spread(values: npt.ArrayLike) -> Summary:
     """Summarise one measurement over seeds.
 
     Args:
-        values: One number per seed, shape (seeds,); a sequence, array or CPU tensor.
+        values: One number per seed, shape (seeds,); a sequence, array or tensor.
 
     Returns:
         Mean, sample standard deviation (0 for a single value), smallest, largest and count.
@@ -70,7 +68,6 @@ class Wins:
         return self.wins + self.ties + self.losses
 
     def __str__(self) -> str:
-        """Return the text for the evidence."""
         text = f"{self.wins} of {self.pairs} wins"
         if self.ties:
             text += f", {self.ties} tied"
@@ -157,7 +154,6 @@ class PowerLaw:
         return float(self.factor * size**self.exponent)
 
     def __str__(self) -> str:
-        """Return the text for the evidence."""
         return f"exponent {self.exponent:.2f} ± {self.error:.2f}"
 
 
@@ -182,7 +178,7 @@ def fit_exponent(sizes: npt.ArrayLike, times: npt.ArrayLike) -> PowerLaw:
         >>> round(law.exponent, 6), round(law(800), 6)
         (3.0, 0.512)
     """
-    k, t = _vector("sizes", sizes), np.atleast_2d(np.asarray(times, dtype=np.float64))
+    k, t = _vector("sizes", sizes), np.atleast_2d(as_array(times))
     if t.ndim != 2 or t.shape[1] != k.size or t.shape[0] == 0:
         raise ValueError(
             f"times must have shape ({k.size},) or (repeats, {k.size}), got {np.shape(times)}"
@@ -203,40 +199,7 @@ def fit_exponent(sizes: npt.ArrayLike, times: npt.ArrayLike) -> PowerLaw:
     return PowerLaw(float(slopes.mean()), error, float(np.exp(np.log(factors).mean())))
 
 
-class Table:
-    """Rows to be displayed as a cell's last expression; made by :func:`table`."""
-
-    def __init__(self, caption: str, rows: list[list[str]]) -> None:
-        """Keep the texts; ``rows[0]`` is the head."""
-        self.caption, self.rows = caption, rows
-
-    def __repr__(self) -> str:
-        """Return the table as text."""
-        widths = [max(map(len, column)) for column in zip(*self.rows, strict=True)]
-        lines = [
-            "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-            for row in self.rows
-        ]
-        return "\n".join([self.caption, *lines])
-
-    def _repr_html_(self) -> str:
-        """Return a captioned table that scrolls sideways, by keyboard too, on a phone."""
-        caption = html.escape(self.caption)
-        head = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in self.rows[0])
-        body = "".join(
-            f'<tr><th scope="row">{html.escape(row[0])}</th>'
-            + "".join(f"<td>{html.escape(cell)}</td>" for cell in row[1:])
-            + "</tr>"
-            for row in self.rows[1:]
-        )
-        return (
-            f'<div class="dlopt-table" style="overflow-x:auto" role="region" tabindex="0" '
-            f'aria-label="{caption}"><table class="dataframe"><caption>{caption}</caption>'
-            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-        )
-
-
-def table(caption: str, rows: Sequence[Mapping[str, object]]) -> Table:
+def table(caption: str, rows: Sequence[Mapping[str, object]]) -> Card:
     """Show measurements as a table: the last expression of the cell before a claim.
 
     Args:
@@ -263,7 +226,15 @@ def table(caption: str, rows: Sequence[Mapping[str, object]]) -> Table:
     for row in rows:
         if list(row) != heads:
             raise ValueError(f"every row must have the columns {heads}, got {list(row)}")
-    return Table(caption, [heads, *([_cell(row[head]) for head in heads] for row in rows)])
+    cells = [[_cell(row[head]) for head in heads] for row in rows]
+    lines = [heads, *cells]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    text = "\n".join(
+        "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
+        for line in lines
+    )
+    markup = table_html(caption, heads, [[html.escape(cell) for cell in row] for row in cells])
+    return Card(markup, f"{caption}\n{text}")
 
 
 def _cell(value: object) -> str:
@@ -274,7 +245,7 @@ def _cell(value: object) -> str:
 
 def _vector(name: str, values: npt.ArrayLike) -> Array:
     """Return a non-empty 1-D float64 array."""
-    array = np.asarray(values, dtype=np.float64)
+    array = as_array(values)
     if array.ndim != 1 or array.size == 0:
         raise ValueError(f"{name} must be one-dimensional and not empty, got shape {array.shape}")
     return array

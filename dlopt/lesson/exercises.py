@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from dlopt.lesson.arrays import as_array
 from dlopt.lesson.display import require_text
 
 _MARK = {"right": "✓", "wrong": "✗", "open": "…"}
@@ -15,22 +16,24 @@ _COLOUR = {"right": "#009E73", "wrong": "#D55E00", "open": "#767676"}
 
 
 class Feedback:
-    """What the check found: true if the answer is right; displays itself as a cell's last value."""
+    """What the check found: true if the answer is right; displays itself as a cell's last value.
+
+    Attributes:
+        state: "right", "wrong" or "open".
+        message: The sentence for the student.
+    """
 
     def __init__(self, state: str, message: str) -> None:
-        """Keep ``state`` ("right", "wrong" or "open") and the sentence for the student."""
         self.state, self.message = state, message
 
     def __bool__(self) -> bool:
-        """Say whether the answer is right."""
         return self.state == "right"
 
     def __repr__(self) -> str:
-        """Return the sentence with its mark."""
         return f"{_MARK[self.state]} {self.message}"
 
     def _repr_html_(self) -> str:
-        """Return the sentence on a card that reads the same in both themes."""
+        # The same in both themes.
         return (
             '<p class="dlopt-check" style="background:#fff;color:#1f1f1f;margin:0;'
             f'padding:.4rem .7rem;border-left:.3rem solid {_COLOUR[self.state]}">'
@@ -116,7 +119,7 @@ def _problem(got: Any, wanted: Any, rtol: float, atol: float) -> str:
         kind = "a text" if isinstance(wanted, str) else "True or False"
         return f"It has to be {kind}."
     try:
-        a, b = _array(got), _array(wanted)
+        a, b = as_array(got), as_array(wanted)
     except (TypeError, ValueError, RuntimeError):
         return "It has to be a number, an array or a tensor."
     if a.shape != b.shape:
@@ -128,8 +131,3 @@ def _problem(got: Any, wanted: Any, rtol: float, atol: float) -> str:
     if np.allclose(a, -b, rtol=rtol, atol=atol):
         return "Only the sign is wrong."
     return "Its shape is fine, its numbers are not." if b.shape else "The number is another one."
-
-
-def _array(value: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return numbers as float64, from tensors that require gradients, too."""
-    return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value, dtype=np.float64)

@@ -10,18 +10,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dlopt.lesson.display import require_text
+from dlopt.lesson.display import Card, require_text, table_html
 
 
 class Listing:
     """Source code that displays itself, highlighted where Markdown is rendered."""
 
     def __init__(self, text: str) -> None:
-        """Keep the code."""
         self.text = text
 
     def __repr__(self) -> str:
-        """Return the code."""
         return self.text
 
     def _repr_markdown_(self) -> str:
@@ -68,38 +66,7 @@ def _without_docstrings(source: str) -> str:
     )
 
 
-class Beside:
-    """An algorithm's lines, each beside the line of code that runs it; displays itself."""
-
-    def __init__(self, caption: str, rows: list[tuple[str, str, str]]) -> None:
-        """Keep rows of what is said, the code, and where it stands."""
-        self.caption, self.rows = caption, rows
-
-    def __repr__(self) -> str:
-        """Return the rows as text."""
-        lines = [f"{said}\n    {code}    # {place}" for said, code, place in self.rows]
-        return "\n".join([self.caption, *lines])
-
-    def _repr_html_(self) -> str:
-        """Return a table that scrolls sideways, by keyboard too, on a phone."""
-        caption = html.escape(self.caption)
-        body = "".join(
-            f'<tr><th scope="row" style="text-align:left">{html.escape(said)}</th>'
-            f'<td style="text-align:left"><code>{html.escape(code)}</code></td>'
-            f'<td style="text-align:left">{html.escape(place)}</td></tr>'
-            for said, code, place in self.rows
-        )
-        return (
-            f'<div class="dlopt-table" style="overflow-x:auto" role="region" tabindex="0" '
-            f'aria-label="{caption}"><table class="dataframe"><caption>{caption}</caption>'
-            '<thead><tr><th scope="col" style="text-align:left">Algorithm</th>'
-            '<th scope="col" style="text-align:left">Code</th>'
-            '<th scope="col" style="text-align:left">Place</th></tr></thead>'
-            f"<tbody>{body}</tbody></table></div>"
-        )
-
-
-def beside(caption: str, rows: Sequence[tuple[str, Any, str]]) -> Beside:
+def beside(caption: str, rows: Sequence[tuple[str, Any, str]]) -> Card:
     """Show an algorithm line by line beside the code that runs it.
 
     Args:
@@ -115,11 +82,13 @@ def beside(caption: str, rows: Sequence[tuple[str, Any, str]]) -> Beside:
 
     Example:
         >>> from dlopt.newton import quadratic_model
-        >>> beside("Newton", [("the model's value", quadratic_model, "return")]).rows[0][1]
-        'return value + step.dot(g) + 0.5 * step.dot(H @ step)'
+        >>> beside("Newton", [("the model's value", quadratic_model, "return")])
+        Newton
+        the model's value
+            return value + step.dot(g) + 0.5 * step.dot(H @ step)    # quadratic_model, ...
     """
     require_text("caption", caption)
-    found = []
+    cells, text = [], [caption]
     for said, function, beginning in rows:
         lines, first = inspect.getsourcelines(function)
         at = [i for i, line in enumerate(lines) if line.strip().startswith(beginning)]
@@ -129,5 +98,8 @@ def beside(caption: str, rows: Sequence[tuple[str, Any, str]]) -> Beside:
             )
         file = Path(inspect.getsourcefile(function) or "").name
         place = f"{function.__qualname__}, {file}:{first + at[0]}"
-        found.append((said, lines[at[0]].strip(), place))
-    return Beside(caption, found)
+        code = lines[at[0]].strip()
+        cells.append([html.escape(said), f"<code>{html.escape(code)}</code>", html.escape(place)])
+        text.append(f"{said}\n    {code}    # {place}")
+    markup = table_html(caption, ["Algorithm", "Code", "Place"], cells, left=True)
+    return Card(markup, "\n".join(text))

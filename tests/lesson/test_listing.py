@@ -1,5 +1,6 @@
 """Listings are the library's own source, and a table's code lines exist."""
 
+import html
 import inspect
 from pathlib import Path
 
@@ -28,12 +29,12 @@ def test_listing_renders_as_python() -> None:
 
 def test_beside_finds_the_line_where_it_stands() -> None:
     table = beside("Newton", [("the step", newton_step, "return")])
-    said, code, place = table.rows[0]
-    number = int(place.rsplit(":", 1)[1])
+    caption, said, line = repr(table).splitlines()
+    code, place = line.strip().split("    # newton_step, newton.py:")
     lines = Path(inspect.getsourcefile(newton_step)).read_text(encoding="utf8").splitlines()
-    assert lines[number - 1].strip() == code
-    assert code in table._repr_html_()
-    assert said in table._repr_html_()
+    assert lines[int(place) - 1].strip() == code
+    for text in (caption, said, f"<code>{html.escape(code)}</code>", f"newton.py:{place}"):
+        assert text in table._repr_html_()
 
 
 @pytest.mark.parametrize("beginning", ["no such line", ""])

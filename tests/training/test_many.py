@@ -1,16 +1,20 @@
 """Many networks at once are trained exactly as each would be alone."""
 
 import time
-from itertools import chain, product
+from itertools import product
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-import dlopt
-from dlopt.empirical_risk import EmpiricalRisk
-from dlopt.training import SGD, Adam, mlp, replicate, train, train_many, train_replicas, tuned
+from dlopt.lesson.networks import mlp
+from dlopt.training.history import tuned
+from dlopt.training.loop import train
+from dlopt.training.many import train_many, train_replicas
+from dlopt.training.minibatches import Minibatches
+from dlopt.training.replicas import replicate
+from dlopt.training.rules import SGD, Adam
 
 
 def classes(m=50, seed=0):
@@ -159,35 +163,22 @@ def test_a_gradient_that_is_not_finite_is_caught_before_it_does_harm():
         assert all(p.isfinite().all() for p in grid.network(i, 0).parameters())
 
 
-def batches_seen(seeds, widths, learning_rates=(0.1,)):
-    """The targets of each minibatch that the replicas are trained on."""
+@pytest.mark.parametrize("widths", [[2, 1], [2, 8, 1]])
+def test_the_minibatches_depend_on_the_seed_alone(widths):
     seen = []
 
     def loss(outputs, targets, reduction):
         if torch.is_grad_enabled():
-            seen.append(targets[:, 0].tolist())
+            seen.append(targets.view(4, -1))
         return F.mse_loss(outputs, targets, reduction=reduction)
 
-    data = torch.randn(12, 2), torch.arange(12.0).unsqueeze(1)
     train_many(
-        lambda g: mlp(widths, g), SGD(), data, seeds=seeds, learning_rates=learning_rates,
-        epochs=2, batch_size=5, loss=loss, metric=None,
+        lambda g: mlp(widths, g), SGD(), (torch.randn(12, 2), torch.arange(12.0).unsqueeze(1)),
+        seeds=[8, 7], learning_rates=[0.1, 0.2], epochs=2, batch_size=5, loss=loss, metric=None,
     )  # fmt: skip
-    return seen
-
-
-def test_a_seed_sees_the_same_minibatches_in_every_arm():
-    alone = batches_seen([7], [2, 1])
-    assert [len(b) for b in alone] == [5, 5, 2, 5, 5, 2]
-    first, second = list(chain(*alone[:3])), list(chain(*alone[3:]))
-    assert sorted(first) == list(range(12))
-    assert first != second != list(range(12))
-    assert batches_seen([7], [2, 8, 1], learning_rates=[0.3]) == alone  # another architecture
-    together = batches_seen([8, 7], [2, 1], learning_rates=[0.1, 0.2])
-    for batch, own in zip(together, alone, strict=True):
-        size = len(own)
-        rows = [batch[i : i + size] for i in range(0, 4 * size, size)]
-        assert rows[0] == rows[1] != rows[2] == rows[3] == own
+    minibatches = Minibatches(12, 5, [8, 8, 7, 7])
+    expected = [*minibatches.epoch(), *minibatches.epoch()]
+    assert all(map(torch.equal, seen, expected)) and len(seen) == len(expected)
 
 
 def test_a_seed_decides_start_and_result():
@@ -205,8 +196,6 @@ def test_a_seed_decides_start_and_result():
 def test_the_global_random_numbers_are_left_alone():
     before = torch.get_rng_state()
     train_many(build, SGD(), classes(), seeds=[0], learning_rates=[0.1], epochs=2, batch_size=9)
-    module = build(seeded(0))
-    train(module, torch.optim.SGD(module.parameters()), classes(), epochs=2, batch_size=9)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -240,127 +229,29 @@ def test_replicas_mix_seeds_rates_and_competitors():
 
 
 @pytest.mark.parametrize(
-    "make",
+    ("change", "message"),
     [
-        lambda p: torch.optim.LBFGS(p, line_search_fn="strong_wolfe"),
-        lambda p: dlopt.MethodOptimizer(p, dlopt.Newton(), full_batch=True),
-        lambda p: dlopt.MethodOptimizer(p, dlopt.TruncatedNewton()),
-        lambda p: dlopt.MethodOptimizer(p, dlopt.SteepestDescent()),
-    ],
-    ids=["torch.optim.LBFGS", "Newton", "TruncatedNewton", "SteepestDescent"],
-)
-def test_the_plain_loop_takes_any_optimizer(make):
-    data = classes()
-    module = build(seeded(0))
-    history = train(module, make(module.parameters()), data, epochs=10, weight_decay=1e-2)
-    assert history.train_loss[-1] < 0.5 * history.train_loss[0]
-    assert history.evaluations[-1] >= history.steps[-1] == 10
-    assert not history.diverged
-    risk = EmpiricalRisk(module, *data, F.cross_entropy, weight_decay=1e-2)
-    assert float(risk(risk.initial)) == pytest.approx(float(history.train_loss[-1]), rel=1e-6)
-
-
-def test_the_plain_loop_visits_what_minimize_visits():
-    data = classes()
-    module = build(seeded(0))
-    risk = EmpiricalRisk(build(seeded(0)), *data, F.cross_entropy, weight_decay=1e-2)
-    path = dlopt.minimize(risk, risk.initial, dlopt.Newton(), max_steps=5)
-    optimizer = dlopt.MethodOptimizer(module.parameters(), dlopt.Newton(), full_batch=True)
-    history = train(module, optimizer, data, epochs=5, weight_decay=1e-2)
-    torch.testing.assert_close(
-        history.train_loss, torch.tensor(path.values).double(), rtol=1e-6, atol=1e-9
-    )
-
-
-def test_the_plain_loop_stops_at_a_divergence_and_keeps_the_last_finite_parameters():
-    module = build_unbounded(seeded(0))
-    optimizer = torch.optim.SGD(module.parameters(), lr=1e200)
-    history = train(module, optimizer, classes(), epochs=50, batch_size=10, test=classes(9))
-    assert history.diverged
-    assert history.train_loss[-1] == history.test_loss[-1] == torch.inf
-    assert history.train_accuracy[-1] == 0
-    assert history.train_loss[0].isfinite()
-    assert len(history.steps) < 50
-    assert all(p.isfinite().all() for p in module.parameters())
-
-
-def test_the_plain_loop_stops_in_time():
-    module = build(seeded(0))
-    optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
-    start = time.perf_counter()
-    history = train(
-        module, optimizer, classes(), epochs=10**7, evaluate_every=10**7, max_seconds=0.05
-    )
-    assert 0.05 <= history.seconds[-1] < time.perf_counter() - start < 30
-    assert history.train_loss.shape == (2,)
-
-
-def test_the_plain_loop_leaves_the_mode_alone():
-    module = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3)).double()
-    optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
-    train(module, optimizer, classes(), epochs=1, batch_size=25)
-    assert module[1].training
-    assert module[1].num_batches_tracked == 2  # trained on, but not measured on
-    module.eval()
-    train(module, optimizer, classes(), epochs=1)
-    assert not module[1].training
-
-
-def test_mlp():
-    module = mlp([64, 100, 80, 10], seeded(0), activation=nn.ReLU, init="he")
-    assert [type(m) for m in module] == [nn.Linear, nn.ReLU, nn.Linear, nn.ReLU, nn.Linear]
-    assert all(p.requires_grad for p in module.parameters())
-    assert module[0].weight.detach().std().item() == pytest.approx((2 / 64) ** 0.5, rel=0.05)
-    assert not module[0].bias.any()
-    glorot = mlp([64, 100], seeded(0), init="glorot", scale=3.0)[0].weight.detach()
-    assert glorot.std().item() == pytest.approx(3 * (2 / 164) ** 0.5, rel=0.05)
-    default = mlp([64, 1000], seeded(0))[0]
-    for p in default.parameters():
-        assert p.detach().abs().max().item() == pytest.approx(1 / 8, rel=0.01)
-        assert p.detach().std().item() == pytest.approx(1 / 8 / 3**0.5, rel=0.06)
-    assert torch.equal(default.weight, mlp([64, 1000], seeded(0))[0].weight)
-
-
-def settings(**changes):
-    return {"seeds": [0, 1], "learning_rates": [0.1], "epochs": 1} | changes
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: mlp([4], seeded(0)), r"widths .* got \[4\]"),
-        (lambda: mlp([4, 2], seeded(0), init="best"), "init .* got 'best'"),
-        (lambda: train_many(build, SGD(), classes(), **settings(seeds=[])), "must not be empty"),
+        ({"seeds": []}, "must not be empty"),
+        ({"learning_rates": [-0.1]}, "learning rates must be finite and >= 0, got -0.1"),
+        ({"epochs": 0}, "epochs must be >= 1, got 0"),
+        ({"batch_size": 0}, "batch_size must be >= 1, got 0"),
+        ({"evaluate_every": 0}, "evaluate_every must be >= 1, got 0"),
         (
-            lambda: train_many(build, SGD(), classes(), **settings(learning_rates=[-0.1])),
-            "learning rates must be finite and >= 0, got -0.1",
-        ),
-        (lambda: train_many(build, SGD(), classes(), **settings(epochs=0)), "epochs .* got 0"),
-        (
-            lambda: train_many(build, SGD(), classes(), **settings(batch_size=0)),
-            "batch_size must be >= 1, got 0",
-        ),
-        (
-            lambda: train_many(build, SGD(), classes(), **settings(evaluate_every=0)),
-            "evaluate_every must be >= 1, got 0",
-        ),
-        (
-            lambda: train_many(
-                lambda g: nn.Sequential(build(g), nn.Softmax(dim=0)), SGD(), classes(), **settings()
-            ),
+            {"build": lambda g: nn.Sequential(build(g), nn.Softmax(dim=0))},
             "modules that act on each entry alone .* got Sequential",
         ),
-        (
-            lambda: train_replicas(
-                replicate([nn.Linear(4, 3)]), SGD(), classes(), **settings(learning_rates=[1, 2])
-            ),
-            r"one length, got 2, 2 and \[1\]",
-        ),
     ],
 )
-def test_wrong_arguments_are_named(call, message):
+def test_wrong_arguments_are_named(change, message):
+    usual = {"build": build, "seeds": [0, 1], "learning_rates": [0.1], "epochs": 1}
     with pytest.raises(ValueError, match=message):
-        call()
+        train_many(rule=SGD(), data=classes(), **usual | change)
+
+
+def test_replicas_that_do_not_fit_are_rejected():
+    network = replicate([nn.Linear(4, 3)])
+    with pytest.raises(ValueError, match=r"one length, got 2, 2 and \[1\]"):
+        train_replicas(network, SGD(), classes(), seeds=[0, 1], learning_rates=[1, 2], epochs=1)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

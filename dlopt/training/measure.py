@@ -1,15 +1,13 @@
-"""What a training is measured by, and the record of it."""
+"""What a training is measured by, and who writes it down."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from dlopt.replicas import extract
+from dlopt.training.history import SCORES, History
 
 Data = tuple[Tensor, Tensor]
 """Inputs and targets, one example a row each."""
@@ -19,9 +17,6 @@ Loss = Callable[..., Tensor]
 
 Metric = Callable[[Tensor, Tensor], Tensor]
 """Maps outputs (..., m, k) and the targets of m examples to their mean score, shape (...)."""
-
-SCORES = ("train_loss", "test_loss", "train_accuracy", "test_accuracy")
-"""The entries of a history that have a value for each network."""
 
 _CHUNK = 2048  # examples measured at a time, so that many replicas fit into memory
 
@@ -54,147 +49,6 @@ def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
     return share
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class History:
-    """What was measured at T moments, the first of them before training.
-
-    Losses and accuracies have shape (T,) for one network, (T, R) for R replicas, (T, S, L) for
-    S seeds times L learning rates. From a divergence on the loss is inf and the accuracy 0.
-
-    Attributes:
-        epochs: Passes over the data, (T,).
-        steps: Updates of the parameters, (T,).
-        evaluations: Minibatch gradients computed by each network, (T,).
-        seconds: Wall time of the training of all replicas together, without measuring, (T,).
-        train_loss: The objective: mean loss on the training data, and the weight decay term.
-        test_loss: Mean loss on the test data; None without any.
-        train_accuracy: The metric on the training data; None without a metric.
-        test_accuracy: The metric on the test data; None without metric or data.
-        diverged: Whether a loss or gradient was ever not finite; the shape above without T.
-    """
-
-    epochs: Tensor
-    steps: Tensor
-    evaluations: Tensor
-    seconds: Tensor
-    train_loss: Tensor
-    test_loss: Tensor | None
-    train_accuracy: Tensor | None
-    test_accuracy: Tensor | None
-    diverged: Tensor
-
-    def reshaped(self, change: Callable[[Tensor], Tensor]) -> History:
-        """Return the history with ``change`` made to all that has a value for each network."""
-        values = {name: getattr(self, name) for name in (*SCORES, "diverged")}
-        changed = {name: change(v) for name, v in values.items() if v is not None}
-        return replace(self, **changed)
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Grid(History):
-    """A history over S seeds (second axis) and L learning rates (third axis).
-
-    Attributes:
-        seeds: The seeds.
-        learning_rates: The learning rates.
-    """
-
-    seeds: tuple[int, ...]
-    learning_rates: tuple[float, ...]
-    _replicas: nn.Module = field(repr=False)
-
-    @classmethod
-    def of(
-        cls,
-        history: History,
-        seeds: Sequence[int],
-        learning_rates: Sequence[float],
-        replicas: nn.Module,
-    ) -> Grid:
-        """Give the replicas of a history, the learning rates of each seed in turn, two axes."""
-        shape = (len(seeds), len(learning_rates))
-        return cls(
-            **_shared(history.reshaped(lambda v: v.reshape(*v.shape[:-1], *shape))),
-            seeds=tuple(seeds),
-            learning_rates=tuple(learning_rates),
-            _replicas=replicas,
-        )
-
-    def network(self, seed_index: int, rate_index: int) -> nn.Module:
-        """Return a trained network, as an ordinary one; a diverged one as it last was finite."""
-        return extract(self._replicas, seed_index * len(self.learning_rates) + rate_index)
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Tuned:
-    """The learning rate that did best, and how it did.
-
-    Attributes:
-        learning_rate: The rate.
-        index: Its position in the grid.
-        at_edge: Whether no rate of the grid is smaller, or none larger: a better one may lie
-            beyond, so widen the grid.
-        scores: The criterion for each rate, shape (L,).
-        history: What was measured at this rate, at T moments for S seeds.
-    """
-
-    learning_rate: float
-    index: int
-    at_edge: bool
-    scores: Tensor
-    history: History
-
-
-def tuned(grid: Grid, criterion: str = "train_loss") -> Tuned:
-    """Choose the learning rate whose last measurement is best in the mean over all seeds.
-
-    A rate at which any seed diverged has an infinite mean loss, and is chosen only where every
-    rate has. Of equals the one that comes first in the grid wins.
-
-    Args:
-        grid: What ``train_many`` returned.
-        criterion: "train_loss" or "test_loss", of which less is better; "train_accuracy" or
-            "test_accuracy", of which more is better.
-
-    Returns:
-        The rate, whether it lies at the grid's edge, and its history (T moments, S seeds).
-
-    Raises:
-        ValueError: There is no such criterion, or it was not measured.
-
-    Example:
-        >>> from dlopt.training import SGD, mlp, train_many
-        >>> data = torch.eye(3), torch.arange(3)
-        >>> grid = train_many(lambda g: mlp([3, 3], g), SGD(), data, seeds=range(2),
-        ...     learning_rates=[0.01, 0.1, 1.0], epochs=20)
-        >>> best = tuned(grid)
-        >>> best.learning_rate, best.at_edge
-        (1.0, True)
-        >>> best.history.train_accuracy[-1]
-        tensor([1., 1.], dtype=torch.float64)
-    """
-    values = getattr(grid, criterion) if criterion in SCORES else None
-    if values is None:
-        measured = [name for name in SCORES if getattr(grid, name) is not None]
-        raise ValueError(f"criterion must be one of {measured}, got {criterion!r}")
-    scores = values[-1].mean(dim=0)
-    ranked = (-scores if criterion.endswith("accuracy") else scores).tolist()
-    index = ranked.index(min(ranked))
-    rate = grid.learning_rates[index]
-    return Tuned(
-        learning_rate=rate,
-        index=index,
-        at_edge=rate in (min(grid.learning_rates), max(grid.learning_rates)),
-        scores=scores,
-        history=History(**_shared(grid.reshaped(lambda v: v[..., index]))),
-    )
-
-
-def _shared(history: History) -> dict[str, Any]:
-    """Return the entries that every kind of history has."""
-    return {f.name: getattr(history, f.name) for f in fields(History)}
-
-
 class Log:
     """Measures a network, or R replicas of one, while a loop trains it.
 
@@ -208,24 +62,28 @@ class Log:
         metric: Reported besides the loss, or None.
 
     Attributes:
-        alive: Which replicas have not diverged, (R,) or (1,); the loop clears it, too.
-        steps: Updates so far; the loop counts them, as it does all that follows.
+        m: The number of training examples.
+        alive: Which replicas have not diverged, (R,) or (1,).
+        steps: Updates so far.
         evaluations: Minibatch gradients so far.
         examples: Examples seen so far.
         seconds: Training time so far.
+
+    Raises:
+        ValueError: The data do not match, or an argument is out of its range.
     """
 
     def __init__(
         self,
+        *,
         network: nn.Module,
-        replicas: int | None,
+        replicas: int | None = None,
         data: Data,
         test: Data | None,
         loss: Loss,
         weight_decay: float,
         metric: Metric | None,
     ) -> None:
-        """Check what is to be measured."""
         for inputs, targets in (data,) if test is None else (data, test):
             if len(inputs) != len(targets) or not len(inputs):
                 raise ValueError(
@@ -243,8 +101,8 @@ class Log:
         self._weight_decay = weight_decay
         self._metric = metric
         self._rows: list[dict[str, Tensor]] = []
-        self.alive = torch.ones(replicas or 1, dtype=torch.bool, device=data[0].device)
         self.m = len(data[0])
+        self.alive = torch.ones(replicas or 1, dtype=torch.bool, device=data[0].device)
         self.steps = self.evaluations = self.examples = 0
         self.seconds = 0.0
 
@@ -269,11 +127,22 @@ class Log:
                 total = total + p.square().reshape(len(self.alive), -1).sum(dim=1)
         return self._weight_decay / 2 * total
 
-    def count(self, examples: int, seconds: float = 0.0) -> None:
-        """Count one update after a minibatch of so many examples."""
+    def count_gradient(self) -> None:
+        """Count one gradient of a minibatch."""
+        self.evaluations += 1
+
+    def count_update(self, examples: int) -> None:
+        """Count one update of the parameters after a minibatch of so many examples."""
         self.steps += 1
         self.examples += examples
+
+    def add_seconds(self, seconds: float) -> None:
+        """Add to the training time."""
         self.seconds += seconds
+
+    def keep(self, finite: Tensor | bool) -> None:
+        """Count replicas as diverged unless they are ``finite``, (R,) or one for all."""
+        self.alive &= finite
 
     @torch.no_grad()
     def measure(self) -> None:
@@ -286,7 +155,7 @@ class Log:
         for module, mode in modes:
             module.training = mode
         row["train_loss"] += self.penalty()
-        self.alive &= row["train_loss"].isfinite()
+        self.keep(row["train_loss"].isfinite())
         for name, value in row.items():
             failed = 0.0 if name.endswith("accuracy") else torch.inf
             fine = self.alive & value.isfinite()

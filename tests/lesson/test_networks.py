@@ -1,0 +1,41 @@
+"""The networks of the pages start as their rule says, and the same every time."""
+
+import pytest
+import torch
+from torch import nn
+
+from dlopt.lesson.networks import mlp
+
+
+def seeded(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_mlp():
+    module = mlp([64, 100, 80, 10], seeded(0), activation=nn.ReLU, init="he")
+    assert [type(m) for m in module] == [nn.Linear, nn.ReLU, nn.Linear, nn.ReLU, nn.Linear]
+    assert all(p.requires_grad for p in module.parameters())
+    assert module[0].weight.detach().std().item() == pytest.approx((2 / 64) ** 0.5, rel=0.05)
+    assert not module[0].bias.any()
+    glorot = mlp([64, 100], seeded(0), init="glorot", scale=3.0)[0].weight.detach()
+    assert glorot.std().item() == pytest.approx(3 * (2 / 164) ** 0.5, rel=0.05)
+    default = mlp([64, 1000], seeded(0))[0]
+    for p in default.parameters():
+        assert p.detach().abs().max().item() == pytest.approx(1 / 8, rel=0.01)
+        assert p.detach().std().item() == pytest.approx(1 / 8 / 3**0.5, rel=0.06)
+    assert torch.equal(default.weight, mlp([64, 1000], seeded(0))[0].weight)
+
+
+def test_the_global_random_numbers_are_left_alone():
+    before = torch.get_rng_state()
+    mlp([4, 6, 3], seeded(0))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    ("widths", "options", "message"),
+    [([4], {}, r"widths .* got \[4\]"), ([4, 2], {"init": "best"}, "init .* got 'best'")],
+)
+def test_wrong_arguments_are_named(widths, options, message):
+    with pytest.raises(ValueError, match=message):
+        mlp(widths, seeded(0), **options)

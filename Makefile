@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install $(addprefix --constraint=,$(CONSTRAINTS)) --editable
 EXECUTE = $(BIN)/python book/_tools/execute.py --workers $(WORKERS)
 
-.PHONY: help book test live notebooks verdicts tidy repository bench clean \
+.PHONY: help book test live notebooks verdicts tidy repository bench mutants clean \
 	check-style check-types check-all
 
 help: ## list the commands
@@ -50,6 +50,9 @@ repository: ## set the repository's address everywhere: URL=https://github.com/y
 
 bench: $(VENV)/bench ## compare with SciPy, PyTorch and pytorch-minimize
 	$(BIN)/python -m benchmarks
+
+mutants: $(VENV)/test ## put small faults into the library: does a test notice each? (20 minutes)
+	@$(BIN)/python tests/mutants.py
 
 clean: ## remove the environment and everything that was built
 	rm -rf $(VENV) _build

@@ -1,7 +1,6 @@
 """BFGS: the secant equation, positive definiteness, the superlinear end, and known minima."""
 
 import itertools
-import math
 from functools import partial
 
 import numpy as np
@@ -16,8 +15,8 @@ import dlopt
 from benchmarks.more_garbow_hillstrom import INSTANCES, Instance, count_to_solve
 from dlopt.bfgs import BFGS, bfgs_update
 from dlopt.lesson.problems import quadratic, random_rotation, rosenbrock, spectrum
-from dlopt.line_search import Trial
 from dlopt.objective import Objective
+from dlopt.secant import curvature_scale, secant_pair
 
 exact = partial(BFGS, line_search=dlopt.exact_quadratic)
 
@@ -140,22 +139,37 @@ def test_a_thousand_parameters() -> None:
     assert path.evaluations < 400
 
 
-def test_a_failed_search_restarts_once_then_reports() -> None:
-    calls = 0
-
-    def failing(phi, first_step: float) -> Trial | None:  # type: ignore[no-untyped-def]
-        nonlocal calls
-        calls += 1
-        return dlopt.strong_wolfe(phi, first_step) if calls < 4 else None
-
-    path = dlopt.minimize(rosenbrock(), rosenbrock().x0, BFGS(line_search=failing))
-    assert path.reason == "line_search"
-    assert calls == 5  # the fourth fails along −Mg, the fifth along −g
-    assert math.isfinite(float(path.value))
-
-
 def test_the_last_state_keeps_what_was_learned() -> None:
     q = quadratic(spectrum(4, 10.0), basis=random_rotation(4, torch.Generator().manual_seed(0)))
     *_, last = itertools.islice(dlopt.iterate(q, q.x0, exact(scale_first=False)), 100)
     assert last.reason
     torch.testing.assert_close(last.M, torch.linalg.inv(q.A), rtol=1e-6, atol=1e-8)
+
+
+def test_the_first_update_starts_from_the_scaled_identity() -> None:
+    """Multiplied by sᵀy / yᵀy before the first update, and by nothing after it."""
+    f = rosenbrock(5)
+    for scaled in (True, False):
+        states = list(itertools.islice(dlopt.iterate(f, f.x0, BFGS(scale_first=scaled)), 4))
+        M = states[0].M
+        assert torch.equal(M, torch.eye(5, dtype=torch.float64))
+        for t, (before, after) in enumerate(itertools.pairwise(states)):
+            pair = secant_pair(before, after)
+            if t == 0 and scaled:
+                M = curvature_scale(pair) * M
+            M = bfgs_update(M, *pair[:2])
+            torch.testing.assert_close(after.M, M)
+            assert after.updates == t + 1
+
+
+def test_a_full_step_is_tried_first_once_there_is_an_update() -> None:
+    first: list[float] = []
+
+    def spy(phi, first_step: float):
+        first.append(first_step)
+        return dlopt.weak_wolfe(phi, first_step)
+
+    f = rosenbrock(5)
+    dlopt.minimize(f, f.x0, BFGS(line_search=spy), max_steps=4)
+    assert first[0] != 1
+    assert first[1:] == [1.0, 1.0, 1.0]

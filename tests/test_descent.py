@@ -2,13 +2,16 @@
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 
 import pytest
 import torch
 from torch import Tensor
 
+import dlopt
 from dlopt.descent import LineFunction, first_guess, restarted, search
-from dlopt.line_search import Trial, backtracking
+from dlopt.lesson.problems import rosenbrock
+from dlopt.line_search import Trial, backtracking, strong_wolfe
 from dlopt.method import State
 from dlopt.objective import Objective
 
@@ -108,3 +111,34 @@ def test_a_fresh_start_forgets_and_a_second_failure_keeps_all() -> None:
     last = restarted(step, f, state, lessons=0)
     assert (last.lessons, last.reason, seen) == (7, "line_search", [0, 0])
     assert last.x is state.x
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        dlopt.BFGS,
+        dlopt.LBFGS,
+        dlopt.ConjugateGradient,
+        partial(dlopt.ConjugateGradient, dlopt.polak_ribiere),
+    ],
+    ids=["bfgs", "lbfgs", "conjugate_memory", "polak_ribiere"],
+)
+def test_a_failed_search_starts_afresh_once(method) -> None:
+    """The search fails as told: then along -g, and a second failure in a row ends the run."""
+    for fails, reason, directions in (({3}, "max_steps", 6), ({3, 4}, "line_search", 5)):
+        slopes: list[float] = []
+
+        def search(phi, first_step: float, fails=fails, slopes=slopes) -> Trial | None:
+            slopes.append(phi.slope)
+            return None if len(slopes) - 1 in fails else strong_wolfe(phi, first_step, c2=0.5)
+
+        f = rosenbrock(6)
+        path = dlopt.minimize(f, f.x0, method(line_search=search), max_steps=5)
+        assert (path.reason, len(slopes)) == (reason, directions)
+        g = path.states[3].grad
+        assert slopes[4] == pytest.approx(-float(g.dot(g)))
+        assert slopes[3] != pytest.approx(slopes[4])
+        literal = method(line_search=search, safeguard=False)
+        slopes.clear()
+        assert dlopt.minimize(f, f.x0, literal, max_steps=5).reason == "line_search"
+        assert len(slopes) == 4

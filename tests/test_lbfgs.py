@@ -14,7 +14,7 @@ from benchmarks.more_garbow_hillstrom import INSTANCES, Instance, count_to_solve
 from dlopt.bfgs import bfgs_update
 from dlopt.lbfgs import LBFGS, two_loop
 from dlopt.lesson.problems import quadratic, random_rotation, rosenbrock, spectrum
-from dlopt.secant import SecantPair
+from dlopt.secant import SecantPair, curvature_scale, secant_pair
 
 
 def random_pairs(n: int, m: int, seed: int) -> tuple[Tensor, list[SecantPair]]:
@@ -130,3 +130,16 @@ def test_a_hundred_thousand_parameters() -> None:
 def test_a_history_that_holds_nothing_is_refused(size: int) -> None:
     with pytest.raises(ValueError, match=f"history_size must be >= 1, got {size}"):
         LBFGS(size)
+
+
+def test_the_direction_comes_from_the_last_pairs_scaled_by_the_newest() -> None:
+    f = rosenbrock(6)
+    states = list(itertools.islice(dlopt.iterate(f, f.x0, LBFGS(3)), 9))
+    taught = [secant_pair(a, b) for a, b in itertools.pairwise(states)]
+    for t, (before, after) in enumerate(itertools.pairwise(states)):
+        kept = taught[max(0, t - 3) : t]
+        assert len(before.pairs) == len(kept)
+        assert all(torch.equal(a[0], b[0]) for a, b in zip(before.pairs, kept, strict=True))
+        rho = -two_loop(before.grad, kept, curvature_scale(kept[-1]) if kept else 1.0)
+        step = after.x - before.x
+        assert float(rho.dot(step) / rho.norm() / step.norm()) == pytest.approx(1, abs=1e-9)

@@ -7,6 +7,7 @@ import torch
 import dlopt
 from benchmarks.more_garbow_hillstrom import INSTANCES, Instance, count_to_solve
 from dlopt.levenberg_marquardt import LevenbergMarquardt
+from tests.small_network import task
 
 
 @pytest.mark.parametrize("instance", INSTANCES, ids=lambda i: i.name)
@@ -68,3 +69,11 @@ def test_fits_as_well_as_scipy() -> None:
 def test_a_scalar_is_refused() -> None:
     with pytest.raises(ValueError, match=r"1-D tensor of residuals, got shape \(\)"):
         dlopt.minimize(lambda x: x.sum(), torch.ones(2), LevenbergMarquardt())
+
+
+def test_levenberg_marquardt_takes_the_residuals_of_a_module() -> None:
+    net, x, y = task()
+    optimizer = dlopt.MethodOptimizer(net.parameters(), dlopt.LevenbergMarquardt())
+    losses = [float(optimizer.step(lambda: (net(x) - y).reshape(-1))) for _ in range(15)]
+    assert losses[0] == pytest.approx(((task()[0](x) - y) ** 2).sum().item())
+    assert losses[-1] < 1e-2 * losses[0]

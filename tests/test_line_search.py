@@ -166,3 +166,65 @@ def test_settings_are_checked(search, message: str) -> None:  # type: ignore[no-
     phi = ScalarPhi(lambda e: (e - 1) ** 2, lambda e: 2 * (e - 1))
     with pytest.raises(ValueError, match=message):
         search(phi)
+
+
+def hermite(value: float, slope: float) -> ScalarPhi:
+    """The cubic with φ(0) = 0, φ'(0) = −1, and this value and slope at 1."""
+    b = slope - 1 - 2 * (value + 1) + 2
+    a = value + 1 - b
+    return ScalarPhi(lambda e: -e + a * e**2 + b * e**3, lambda e: -1 + 2 * a * e + 3 * b * e**2)
+
+
+@pytest.mark.parametrize("search", [strong_wolfe, weak_wolfe])
+def test_a_flat_trial_that_has_not_decreased_enough_is_refused(search) -> None:
+    for value in (0.05, -0.05):
+        phi = hermite(value, 0.0)
+        trial = search(phi, 1.0, c1=0.1)
+        assert trial.value <= 0.1 * trial.step * phi.slope
+        assert phi.calls > 1
+
+
+@pytest.mark.parametrize("search", [strong_wolfe, weak_wolfe])
+def test_a_rise_far_above_rounding_is_not_taken_for_rounding(search) -> None:
+    phi = ScalarPhi(lambda e: 1 + 1e-13 * (e - 1) ** 2 * (e > 0.5), lambda e: -1e-13 * (1 - e))
+    trial = search(phi, 2.0)
+    assert trial is None or trial.value <= 1
+
+
+def test_where_values_are_rounding_a_steep_climb_is_refused() -> None:
+    """Every trial is one unit in the last place higher: slopes decide, for weak_wolfe, too."""
+    phi = ScalarPhi(lambda e: 1e16 + 2 * (e > 0), lambda e: -1 + 3 * e)
+    trial = weak_wolfe(phi, 1.0)
+    assert trial is not None
+    assert abs(trial.slope) <= 1 - 2e-4
+
+
+@pytest.mark.parametrize("power", [4, 10, 40])
+def test_the_bracket_shrinks_at_a_pace_whatever_the_function(power: int) -> None:
+    """A wall right behind the minimum, where interpolation alone creeps: by two thirds in two."""
+    wall = 1.0
+    phi = ScalarPhi(
+        lambda e: -e + (max(e - wall, 0.0) * 1e3) ** power,
+        lambda e: -1 + power * 1e3 * (max(e - wall, 0.0) * 1e3) ** (power - 1),
+    )
+    trial = strong_wolfe(phi, 0.5, c2=0.5, max_evaluations=200)
+    assert trial is not None
+    assert abs(trial.slope) <= 0.5
+    # From a bracket of 4.5 to 1e-3 wide by a factor of .66 in two trials, and the way there.
+    assert phi.calls <= 3 + 2 * math.log(4.5e3) / -math.log(0.66)
+
+
+def test_growth_is_bounded_and_at_least_doubles() -> None:
+    steps: list[float] = []
+
+    def value(e: float) -> float:
+        steps.append(e)
+        return -e
+
+    strong_wolfe(ScalarPhi(value, lambda e: -1.0), 1.0, max_growth=4.0, max_evaluations=5)
+    assert steps[1:] == [1.0, 4.0, 16.0, 64.0, 256.0]
+    steps.clear()
+    phi = ScalarPhi(lambda e: value(e) + e * e / 4, lambda e: -1 + e / 2)  # its cubic ends at 2
+    strong_wolfe(phi, 1.5, c2=0.01)
+    assert steps[1] == 1.5
+    assert steps[2] == 3.0

@@ -59,3 +59,35 @@ def test_a_step_too_short_for_its_curvature_to_be_a_number_is_refused(dtype: tor
     ends = [State(x=c * tiny * x, value=x[0], grad=c * tiny * x) for c in (0.1, 10.0)]
     assert secant_pair(start, ends[0]) is None
     assert secant_pair(start, ends[1]) is not None
+
+
+def ends(s: list[float], y: list[float], before: float, after: float) -> tuple[State, State]:
+    """Two states with this step, this change of the gradient, and these values."""
+
+    def state(x: list[float], grad: list[float], value: float) -> State:
+        x, grad, value = (torch.tensor(v, dtype=torch.float64) for v in (x, grad, value))
+        return State(x=x, grad=grad, value=value)
+
+    return state([0.0] * len(s), [0.0] * len(y), before), state(s, y, after)
+
+
+def test_values_that_differ_by_rounding_correct_nothing() -> None:
+    pair = secant_pair(*ends([1.0], [2.0], 1.0, 1.0 - 1e-14))
+    assert pair is not None
+    assert (float(pair[1]), pair[2]) == (2.0, 2.0)
+    corrected = secant_pair(*ends([1.0], [2.0], 1.0, 1.0 - 1e-9))
+    assert corrected is not None
+    assert float(corrected[1]) != 2.0
+
+
+@pytest.mark.parametrize(("before", "after", "factor"), [(1e3, 0.0, 11.0), (0.0, 1e3, 0.5)])
+def test_the_correction_is_bounded(before: float, after: float, factor: float) -> None:
+    pair = secant_pair(*ends([1.0], [2.0], before, after))
+    assert pair is not None
+    assert float(pair[1]) == pytest.approx(2 * factor)
+    assert pair[2] == pytest.approx(2 * factor)
+
+
+def test_curvature_lost_in_the_length_of_the_vectors_is_refused() -> None:
+    assert secant_pair(*ends([1.0, 0.0], [1e-13, 1.0], 0.0, 0.0)) is None
+    assert secant_pair(*ends([1.0, 0.0], [1e-11, 1.0], 0.0, 0.0)) is not None

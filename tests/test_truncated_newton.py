@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 import dlopt
 from dlopt.lesson.problems import quadratic, rosenbrock, spectrum
@@ -91,3 +93,18 @@ def test_near_a_saddle_it_leaves_on_the_side_that_leads_downhill() -> None:
         x = torch.tensor([side * 1e-10], dtype=torch.float64)
         state = replace(TruncatedNewton().init(f, x), first_norm=1.0)
         assert side * float(TruncatedNewton().step(f, state).x) > 0.5
+
+
+def test_it_trains_a_classifier() -> None:
+    g = torch.Generator().manual_seed(0)
+    x = torch.randn(60, 4, generator=g)
+    labels = (x[:, 0] > 0).long() + (x[:, 1] > 0).long()
+    net = nn.Linear(4, 3)
+    optimizer = dlopt.MethodOptimizer(net.parameters(), dlopt.TruncatedNewton())
+    for _ in range(10):
+        optimizer.step(lambda: cross_entropy(net(x), labels) + 1e-2 * flat_norm(net))
+    assert cross_entropy(net(x), labels) < 0.7
+
+
+def flat_norm(net: nn.Module) -> Tensor:
+    return sum((p * p).sum() for p in net.parameters())

@@ -1,0 +1,306 @@
+"""Small faults, put into the library one at a time: does a test of that topic notice each?
+
+::
+
+    python tests/mutants.py                 # all of them, as `make mutants`
+    python tests/mutants.py line_search     # those of one module
+
+A fault is made in a copy of the project, so that nothing here is touched. It counts as noticed
+when the tests named beside it fail. Tests that compare with stored numbers are none of these: a
+fault is noticed by what a theorem or a promise says. Exit status 1 if one survives.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import Queue
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+COPIED = ("dlopt", "tests", "benchmarks", "book/_tools", "pyproject.toml")
+PROCESSES = 2
+
+
+class Mutant(NamedTuple):
+    """A fault: in a module, this text becomes that one; these tests have to notice."""
+
+    module: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+# Module: the tests of its topic, and the faults as (old, new).
+FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
+    ("evaluation",): [
+        ("return 10 * eps * abs(value)", "return 1e4 * eps * abs(value)"),
+        ("return 10 * eps * abs(value)", "return 0.1 * eps * abs(value)"),
+        ("return max(-float(low), float(high))", "return float(high)"),
+    ],
+    ("curvature",): [
+        ("return (rows + rows.T) / 2", "return rows + rows.T"),
+        ("self._count(self.at.x.numel())", "self._count(1)"),
+        ("if not self._graph.fresh:", "if False:"),
+        ("_rows(pulled, [u], self.at.x).T", "_rows(pulled, [u], self.at.x)"),
+        ("if r.numel() <= self.at.x.numel():", "if r.numel() > self.at.x.numel():"),
+        ("unit[i] = 0", "unit[i] = 1"),
+    ],
+    ("objective",): [
+        ("self.evaluations += 1", "self.evaluations += 2"),
+        ("latest.at.x is not x or not latest.fresh", "not latest.fresh"),
+        ("math.isfinite(largest_entry(grad))", "True"),
+        ("else output.square().sum()", "else output.square().mean()"),
+    ],
+    ("method",): [
+        ("while not state.reason:", "while True:"),
+        ("x0.detach().clone()", "x0.detach()"),
+    ],
+    ("minimization",): [
+        ("eps ** 0.64", "eps ** 0.3"),
+        ("if values[-1] < least:", "if values[-1] > least:"),
+        ("if largest <= tolerance and is_minimum(objective, state):", "if largest <= tolerance:"),
+        ("found = states[-1] if converged else best", "found = states[-1]"),
+        ("if not record and step > 1:", "if not record:"),
+    ],
+    ("gradient_descent",): [
+        ("self.momentum * state.velocity - self", "self.momentum * state.velocity + self"),
+        ("change=state.change)", "change=0.0)"),
+    ],
+    ("line_search",): [
+        (
+            "phi.value + c1 * step * phi.slope\n        flat",
+            "phi.value - c1 * step * phi.slope\n        flat",
+        ),
+        ("bisect=width > 0.66 * older_width", "bisect=False"),
+        ("or (flat and trial.slope <= (2 * c1 - 1) * phi.slope)", "or flat"),
+        ("if enough and steep <= -c2 * phi.slope:", "if enough:"),
+        ("steep = abs(trial.slope) if strong else -trial.slope", "steep = -trial.slope"),
+        ("steep = abs(trial.slope) if strong else -trial.slope", "steep = abs(trial.slope)"),
+        ("if (trial.slope > 0) != toward_low:", "if trial.slope > 0:"),
+        ("max_growth * low.step)", "100 * max_growth * low.step)"),
+        ("max(grown, 2 * low.step)", "max(grown, 1.1 * low.step)"),
+        ("return low if low.value < phi.value else None", "return low"),
+        ("min(max(shrunk, 0.1 * step), 0.5 * step)", "min(max(shrunk, 0.1 * step), 2 * step)"),
+        ("trial = phi(-phi.slope / curvature)", "trial = phi(phi.slope / curvature)"),
+    ],
+    ("interpolation",): [
+        ("- 3 * (b.value - a.value) / gap", "- 2 * (b.value - a.value) / gap"),
+        ("math.copysign(math.sqrt(radicand), gap)", "math.sqrt(radicand)"),
+        ("return low.step + 0.5 * width", "return low.step + 0.95 * width"),
+        ("return low.step + 0.1 * width", "return low.step + 0.9 * width"),
+    ],
+    ("descent",): [
+        ("if not -math.inf < phi.slope < 0:", "if not -math.inf < phi.slope:"),
+        ("first = change / phi.slope if change < 0 else", "first ="),
+        ("return Found(trial.at, trial.step * phi.slope)", "return Found(trial.at, trial.step)"),
+        ("return min(reach, drop) if drop > 0 else reach", "return reach"),
+        ("return state.ended(afresh.reason) if afresh.reason else afresh", "return afresh"),
+    ],
+    ("secant",): [
+        ("if abs(before - after) > noise:", "if True:"),
+        ("1e-12 * norms, ", "0.0 * norms, "),
+        ("1e-12 * norms, torch.finfo(s.dtype).tiny)", "1e-12 * norms, 0.0)"),
+        ("min(max(share, -0.5), 10.0)", "share"),
+        ("6 * (before - after) + 3 * slopes", "6 * (after - before) + 3 * slopes"),
+        ("y, sy = y.mul_(factor), sy * factor", "y = y.mul_(factor)"),
+        ("return sy / yy if yy else 1.0", "return yy / sy if yy else 1.0"),
+    ],
+    ("bfgs", "descent"): [
+        ("varrho = 1 / s.dot(y)", "varrho = 2 / s.dot(y)"),
+        ("if updates == 0 and self.scale_first:", "if self.scale_first:"),
+        ("first=1.0 if updates else None", "first=None"),
+        ("if found is None and self.safeguard and updates:", "if False:"),
+        ("if found is None and self.safeguard and updates:", "if found is None and updates:"),
+    ],
+    ("lbfgs", "descent"): [
+        ("q.add_(s, alpha=alpha - beta)", "q.add_(s, alpha=alpha + beta)"),
+        ("for s, y, sy in reversed(pairs):", "for s, y, sy in pairs:"),
+        ("curvature_scale(pairs[-1]) if self.scale", "curvature_scale(pairs[0]) if self.scale"),
+        ("[-self.history_size :]", "[: self.history_size]"),
+        ("if found is None and self.safeguard and pairs:", "if False:"),
+    ],
+    ("conjugate_gradient", "descent"): [
+        ("max(polak_ribiere(g, g_before, rho), 0.0)", "polak_ribiere(g, g_before, rho)"),
+        ("return _ratio((g - g_before).dot(g),", "return _ratio((g + g_before).dot(g),"),
+        ("beta=0.0 if restart else", "beta="),
+        ("if found is None and self.safeguard and (state.beta or state.change):", "if False:"),
+        ("rho = -g + gg / gg_before * rho", "rho = -g + gg_before / gg * rho"),
+        ("if gg == 0:", "if gg < 0:"),
+        ("change=state.change)", "change=0.0)"),
+    ],
+    ("conjugate_memory", "descent"): [
+        ("pairs = (*pairs[:2], new)", "pairs = (*pairs[:1], new)"),
+        ("curvature_scale(pairs[-1]) if pairs", "curvature_scale(pairs[0]) if pairs"),
+        ("if steps == self.restart_every:", "if False:"),
+        ("steps >= 3 * len(rho)", "steps >= 300 * len(rho)"),
+        ("pairs, steps = (new,), 0", "pairs, steps = (), 0"),
+        ("if found is None and self.safeguard and pairs:", "if False:"),
+    ],
+    ("newton", "minimization"): [
+        ("H + damping * torch.eye", "H - damping * torch.eye"),
+        ("step.dot(g) + 0.5 * step.dot", "step.dot(g) + step.dot"),
+        (
+            "if self.damping is not None:\n            return full_step",
+            "if False:\n            return full_step",
+        ),
+        ("H = torch.zeros_like(H)", "H = torch.eye(len(H)).to(H)"),
+    ],
+    ("levenberg_marquardt",): [
+        ("values[: len(sigma)] = 2 * sigma.square()", "values[: len(sigma)] = sigma.square()"),
+        ("2 * sigma * (U.T @ r)", "-2 * sigma * (U.T @ r)"),
+    ],
+    ("truncated_newton",): [
+        (
+            "math.copysign(radius, -float(state.grad.dot(vector)))",
+            "math.copysign(radius, float(state.grad.dot(vector)))",
+        ),
+        ("4 * len(state.x) + 10", "len(state.x) // 2"),
+        ("min(self.max_products, ", "max(self.max_products, "),
+        ("tau = min(length, to_boundary)", "tau = length if length < math.inf else to_boundary"),
+        ("rr / curvature if curvature > 0 else math.inf", "rr / abs(curvature)"),
+        ("decrease += tau * rr - 0.5 * tau * tau * curvature", "decrease += tau * rr"),
+        ("d = -r + (rr_new / rr) * d", "d = -r"),
+    ],
+    ("trust_region",): [
+        ("-math.copysign(1.0, float(slopes[0]))", "math.copysign(1.0, float(slopes[0]))"),
+        ("room > 1e-6 * radius * radius", "False"),
+        ("new_radius = 0.25 * length\n", "new_radius = 0.25 * radius\n"),
+        (
+            "elif verdict.agreement > 0.9 and length > 0.8 * radius:",
+            "elif verdict.agreement > 0.9:",
+        ),
+        ("new_radius = 3.0 * radius", "new_radius = radius"),
+        ("elif verdict.agreement > 0.9 and", "elif verdict.agreement > 0.1 and"),
+        ("bool(at.grad.norm() < 0.9 * state.grad.norm()) and ", ""),
+        (" and at.J - value <= noise", ""),
+        ("shortest = torch.finfo(state.x.dtype).eps", "shortest = 0.0"),
+        ("if max(proposed.decrease, abs(value - at.J)) > noise:", "if True:"),
+        ("radius = min(new_radius, 0.25 * length)", "radius = new_radius"),
+        ("if verdict.agreement > 1e-4 and", "if verdict.agreement > -1e9 and"),
+        ("low = max(0.0, -lowest)", "low = 0.0"),
+        ("alpha = low if lowest > tiny else low + tiny", "alpha = low"),
+    ],
+    ("optimizer", "optimizer_checkpoints"): [
+        (
+            "        super().load_state_dict(state_dict)\n        self._last = None",
+            "        super().load_state_dict(state_dict)",
+        ),
+        ("self._remember(None if state.reason else state)", "self._remember(state)"),
+        ("[g.to_dense() if g.is_sparse else g for g in slopes]", "slopes"),
+        ("slopes = [slopes[0].clone()]", "pass"),
+        ("if last is None or not self.full_batch:", "if last is None:"),
+        ("return last if all(torch.equal(p, part) for p, part in parts) else None", "return last"),
+        ("            p.grad = None\n", "            pass\n"),
+        ("return {**self.__dict__, **super().__getstate__()}", "return super().__getstate__()"),
+    ],
+    ("training/minibatches",): [
+        ("int(torch.randint(2**31, (), generator=first))", "int(seed)"),
+        ("drawn[self._row]", "drawn[self._row * 0]"),
+    ],
+    ("training/rules",): [
+        ("self.rho1**t", "self.rho1"),
+        ("torch.add(grad, memory[0], alpha=self.momentum)", "grad + memory[0]"),
+    ],
+    ("training/measure",): [
+        ("return self._weight_decay / 2 * total", "return self._weight_decay * total"),
+        ("self._network.eval()", "pass"),
+        ("self.alive &= finite", "pass"),
+    ],
+    ("training/many",): [
+        ("p.sub_(torch.where(log.alive.view_as(rate), rate * u, 0.0))", "p.sub_(rate * u)"),
+        ("g = g + weight_decay * p", "g = g + 2 * weight_decay * p"),
+    ],
+    ("lesson/evidence",): [
+        ("v.std(ddof=1)", "v.std(ddof=0)"),
+        ("worst = math.inf if smaller_is_better else -math.inf", "worst = -math.inf"),
+    ],
+    ("lesson/claims",): [
+        ('if id not in SYLLABUS_IDS:', 'if False:'),
+        ('nan|inf|infinity', 'nan|infinity'),
+    ],
+}  # fmt: skip
+
+
+def mutants() -> Iterator[Mutant]:
+    """The faults, one by one."""
+    for (module, *others), faults in FAULTS.items():
+        folder = Path("tests") / Path(module).parent
+        tests = (f"{folder}/test_{Path(module).name}.py", *(f"tests/test_{o}.py" for o in others))
+        for old, new in faults:
+            yield Mutant(f"dlopt/{module}.py", old, new, tests)
+
+
+def mutated(mutant: Mutant) -> str:
+    """The module's text with the fault.
+
+    Raises:
+        ValueError: The text to be replaced does not stand there exactly once.
+    """
+    text = (ROOT / mutant.module).read_text(encoding="utf-8")
+    if text.count(mutant.old) != 1:
+        raise ValueError(f"{mutant.module}: {mutant.old!r} stands there {text.count(mutant.old)} ×")
+    return text.replace(mutant.old, mutant.new)
+
+
+def copy_of_the_project(folder: Path) -> Path:
+    """Copy what the tests need."""
+    for name in COPIED:
+        source, target = ROOT / name, folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, target)
+    return folder
+
+
+def noticed(mutant: Mutant, project: Path) -> bool:
+    """Whether a test fails with the fault in place."""
+    path = project / mutant.module
+    sound = path.read_text(encoding="utf-8")
+    path.write_text(mutated(mutant), encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(project), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *mutant.tests]
+    try:  # a fault may make a loop endless
+        run = subprocess.run(
+            command, cwd=project, env=environment, capture_output=True, text=True, timeout=600
+        )
+        if run.returncode not in (0, 1):
+            raise RuntimeError(f"the tests could not run: {run.stdout}{run.stderr}")
+        return run.returncode == 1
+    except subprocess.TimeoutExpired:
+        return True
+    finally:
+        path.write_text(sound, encoding="utf-8")
+
+
+def main(names: list[str]) -> int:
+    """Try all faults, or those of the modules named; report the survivors."""
+    chosen = [m for m in mutants() if not names or Path(m.module).stem in names]
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(PROCESSES) as pool:
+        projects: Queue[Path] = Queue()
+        for k in range(PROCESSES):
+            projects.put(copy_of_the_project(Path(folder) / str(k)))
+
+        def attempt(mutant: Mutant) -> bool:
+            project = projects.get()
+            found = noticed(mutant, project)
+            projects.put(project)
+            change = f"{mutant.old.strip()} → {mutant.new.strip()}".replace("\n", "⏎")
+            print(f"{'noticed ' if found else 'SURVIVED'} {mutant.module}: {change}", flush=True)
+            return found
+
+        found = list(pool.map(attempt, chosen))
+    print(f"{sum(found)} of {len(found)} noticed")
+    return 0 if all(found) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -281,6 +281,8 @@ def _wolfe(
             step = min(max(grown, 2 * low.step), max_growth * low.step)
         else:
             older_width, width = width, abs(high.step - low.step)
+            # Two trials have to shrink the bracket to .66 of its width: the safeguard of
+            # Moré & Thuente (ACM Trans. Math. Softw. 20, 1994).
             step = inside(low, high, bisect=width > 0.66 * older_width)
             if step in (low.step, high.step):
                 break

@@ -92,12 +92,13 @@ class EigenModel:
         tiny = torch.finfo(values.dtype).eps * (scale + norm_g / radius)
         alpha = low if lowest > tiny else low + tiny
         high = max(norm_g / radius - lowest, alpha)
-        for _ in range(60):
+        for _ in range(60):  # a bisection alone would be at rounding by then
             shifted = values + alpha
             if not float(shifted[0]) > 0:
                 return alpha
             s = slopes / shifted
             norm = float(torch.linalg.vector_norm(s))
+            # A tenth of a percent: Moré & Sorensen find that ten percent would do.
             if norm <= radius * 1.001 and (alpha <= low + tiny or norm >= radius * 0.999):
                 return alpha
             low, high = (alpha, high) if norm > radius else (low, alpha)
@@ -108,7 +109,7 @@ class EigenModel:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Judgement:
     """What a trial step says about the model.
 
     Attributes:
@@ -122,16 +123,16 @@ class Verdict:
     drowned: bool
 
 
-def judge(state: State, proposed: ModelStep, at: Evaluation) -> Verdict:
+def judge(state: State, proposed: ModelStep, at: Evaluation) -> Judgement:
     """Compare objective and model at the end of a step, by gradients where values are rounding."""
     value = float(state.value)
     noise = rounding(value, torch.finfo(state.x.dtype).eps)
     if max(proposed.decrease, abs(value - at.J)) > noise:
-        return Verdict((value - at.J) / proposed.decrease, True, False)
+        return Judgement((value - at.J) / proposed.decrease, True, False)
     # Values no longer tell a decrease from rounding; the gradients at both ends do.
     decrease = -0.5 * float((state.grad + at.grad).dot(proposed.s))
     gained = bool(at.grad.norm() < 0.9 * state.grad.norm()) and at.J - value <= noise
-    return Verdict(decrease / proposed.decrease, gained, True)
+    return Judgement(decrease / proposed.decrease, gained, True)
 
 
 def trust_region_step(
@@ -153,7 +154,7 @@ def trust_region_step(
         state: Where the step starts, with the radius to try first.
         model: Maps a radius to the model's minimiser within it.
         curvature: Evaluates at a point, shape (n,), ready for the next model.
-        max_trials: The most trials, >= 1.
+        max_trials: The most trials, >= 1; 60 quarterings leave nothing of a radius.
 
     Returns:
         The next state; the same point with ``reason`` "no_decrease" where no step helps, or
@@ -171,16 +172,16 @@ def trust_region_step(
             radius, reason = 0.25 * min(radius, length), "non_finite"
             continue
         reason = "no_decrease"
-        verdict = judge(state, proposed, at)
-        if verdict.agreement < 0.25:
+        judged = judge(state, proposed, at)
+        if judged.agreement < 0.25:
             new_radius = 0.25 * length
-        elif verdict.agreement > 0.9 and length > 0.8 * radius:
+        elif judged.agreement > 0.9 and length > 0.8 * radius:
             new_radius = 3.0 * radius
         else:
             new_radius = radius
-        if verdict.agreement > 1e-4 and verdict.gained:
+        if judged.agreement > 1e-4 and judged.gained:
             return state.moved(at, radius=new_radius)
-        if verdict.drowned:
+        if judged.drowned:
             break
         radius = min(new_radius, 0.25 * length)
     return state.ended(reason)
@@ -192,7 +193,11 @@ def first_radius(x: Tensor, given: float | None) -> float:
 
 
 def is_semidefinite(values: Tensor) -> bool:
-    """Return whether ascending eigenvalues are >= 0 up to rounding."""
+    """Return whether ascending eigenvalues are >= 0 up to rounding.
+
+    An eigenvalue solver errs by a modest multiple of n·eps times the largest of them (LAPACK
+    Users' Guide, chapter 4).
+    """
     scale = float(values.abs().max())
     return float(values[0]) >= -100 * len(values) * torch.finfo(values.dtype).eps * scale
 

@@ -35,7 +35,7 @@ def stretched(n: int, condition: float, distinct: int | None = None) -> Quadrati
     return quadratic(spectrum(n, condition, distinct=distinct), basis=basis)
 
 
-def first(states: int, f, x0: Tensor, method: ConjugateGradient):  # type: ignore[no-untyped-def]
+def first(states: int, f, x0: Tensor, method: ConjugateGradient):
     return list(itertools.islice(dlopt.iterate(f, x0, method), states))
 
 
@@ -61,14 +61,14 @@ def test_hestenes_stiefel_solves_the_conjugacy_condition() -> None:
 
 
 @each_rule
-def test_a_vanished_gradient_asks_for_a_restart(rule) -> None:  # type: ignore[no-untyped-def]
+def test_a_vanished_gradient_asks_for_a_restart(rule) -> None:
     zero = torch.zeros(3)
     assert rule(torch.ones(3), zero, zero) in (0.0, pytest.approx(0))
 
 
 @each_rule
 @pytest.mark.parametrize("n", [2, 6, 10])
-def test_directions_are_conjugate(n: int, rule) -> None:  # type: ignore[no-untyped-def]
+def test_directions_are_conjugate(n: int, rule) -> None:
     """d_iᵀ H d_j = 0 for every pair, equation (8.29) and what makes it worth having."""
     q = stretched(n, 20.0)
     d = torch.stack([s.direction for s in first(n + 1, q, q.x0, exact(rule))[1:]])
@@ -81,7 +81,7 @@ def test_directions_are_conjugate(n: int, rule) -> None:  # type: ignore[no-unty
 
 @each_rule
 @pytest.mark.parametrize("n", [2, 5, 9])
-def test_a_quadratic_takes_n_steps(n: int, rule) -> None:  # type: ignore[no-untyped-def]
+def test_a_quadratic_takes_n_steps(n: int, rule) -> None:
     q = stretched(n, 30.0)
     states = first(n + 1, q, q.x0, exact(rule))
     assert float(states[-1].grad.norm()) < 1e-9 * float(states[0].grad.norm())
@@ -136,7 +136,7 @@ def test_fletcher_reeves_jams_and_polak_ribiere_recovers() -> None:
     """From a first direction nearly orthogonal to the gradient (Powell 1977)."""
     q = stretched(50, 100.0)
 
-    def steps(rule) -> int:  # type: ignore[no-untyped-def]
+    def steps(rule) -> int:
         f, method = Objective(q), exact(rule)
         state = method.init(f, q.x0)
         g, aside = state.grad, torch.ones(50, dtype=torch.float64)
@@ -163,7 +163,7 @@ def test_the_literal_algorithm_stops_where_the_safeguard_goes_on() -> None:
 
 
 @pytest.mark.parametrize("rule", [None, *RULES[1:]])
-def test_solves_rosenbrock(rule) -> None:  # type: ignore[no-untyped-def]
+def test_solves_rosenbrock(rule) -> None:
     f = rosenbrock(2)
     path = dlopt.minimize(f, f.x0, ConjugateGradient(rule))
     assert path.converged

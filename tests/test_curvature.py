@@ -32,10 +32,14 @@ def residuals(x: Tensor) -> Tensor:
 
 
 def test_hessian_and_its_products_match_closed_forms() -> None:
-    H = Objective(cubic).curvature(X)
+    f = Objective(cubic)
+    H = f.curvature(X)
     torch.testing.assert_close(H.hessian(), cubic_hessian(X))
+    assert f.hessian_products == 3
     v = torch.tensor([1.0, 2.0, -1.0], dtype=torch.float64)
     torch.testing.assert_close(H.product(v), cubic_hessian(X) @ v)
+    assert f.hessian_products == 4
+    assert f.evaluations == 1
 
 
 def test_hessian_row_by_row_equals_the_batched_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,12 +51,12 @@ def test_hessian_row_by_row_equals_the_batched_one(monkeypatch: pytest.MonkeyPat
 def test_hessian_of_a_function_that_vmap_cannot_batch() -> None:
     class Square(torch.autograd.Function):
         @staticmethod
-        def forward(ctx, x):  # type: ignore[no-untyped-def]
+        def forward(ctx, x):
             ctx.save_for_backward(x)
             return x * x
 
         @staticmethod
-        def backward(ctx, g):  # type: ignore[no-untyped-def]
+        def backward(ctx, g):
             (x,) = ctx.saved_tensors
             if float(g.detach().abs().sum()) < 0:  # data-dependent control flow
                 return g

@@ -47,7 +47,7 @@ def test_two_loop_changes_nothing_it_is_given() -> None:
     assert all(torch.equal(a, b) for a, b in zip(originals, copies, strict=True))
 
 
-def stretched(n: int, condition: float) -> dlopt.lesson.problems.Quadratic:  # type: ignore[name-defined]
+def stretched(n: int, condition: float) -> dlopt.lesson.problems.Quadratic:
     basis = random_rotation(n, torch.Generator().manual_seed(n))
     return quadratic(spectrum(n, condition), basis=basis)
 
@@ -84,7 +84,7 @@ def test_one_pair_is_polak_ribiere_off_a_quadratic() -> None:
     def after(method: dlopt.Method, steps: int) -> Tensor:
         return next(itertools.islice(dlopt.iterate(f, x0, method), steps, None)).x
 
-    def cg(rule) -> dlopt.ConjugateGradient:  # type: ignore[no-untyped-def]
+    def cg(rule) -> dlopt.ConjugateGradient:
         return dlopt.ConjugateGradient(rule, line_search=search)
 
     reached = after(memoryless, 3)

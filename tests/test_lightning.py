@@ -73,7 +73,7 @@ def test_a_trainer_trains_a_module(name: str, tmp_path: object) -> None:
     assert module.losses[-1] == pytest.approx(min(module.losses), rel=1e-2)
 
 
-def test_a_trainer_resumes_from_its_checkpoint(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_a_trainer_resumes_from_its_checkpoint(tmp_path) -> None:
     def weights(module: Classifier) -> Tensor:
         return torch.cat([p.detach().reshape(-1) for p in module.parameters()])
 

@@ -84,7 +84,7 @@ def test_backtracking_meets_armijo(phi: ScalarPhi, first: float) -> None:
 
 
 @pytest.mark.parametrize("search", [backtracking, strong_wolfe, weak_wolfe])
-def test_a_wall_of_infinities_is_contracted_away(search) -> None:  # type: ignore[no-untyped-def]
+def test_a_wall_of_infinities_is_contracted_away(search) -> None:
     def barrier(e: float) -> float:
         return -math.log(1 - e) - 10 * e if e < 1 else math.nan
 
@@ -96,12 +96,12 @@ def test_a_wall_of_infinities_is_contracted_away(search) -> None:  # type: ignor
 
 
 @pytest.mark.parametrize("search", [backtracking, strong_wolfe, weak_wolfe])
-def test_an_uphill_direction_is_refused(search) -> None:  # type: ignore[no-untyped-def]
+def test_an_uphill_direction_is_refused(search) -> None:
     assert search(ScalarPhi(lambda e: e, lambda e: 1.0), 1.0) is None
 
 
 @pytest.mark.parametrize("search", [backtracking, strong_wolfe, weak_wolfe])
-def test_a_lying_slope_ends_in_none(search) -> None:  # type: ignore[no-untyped-def]
+def test_a_lying_slope_ends_in_none(search) -> None:
     phi = ScalarPhi(lambda e: 1 + e, lambda e: -1.0)
     assert search(phi, 1.0) is None
     assert phi.calls <= 61
@@ -162,7 +162,7 @@ def test_exact_quadratic_needs_upward_curvature(curvature: float) -> None:
         (partial(backtracking, max_evaluations=0), "max_evaluations must be >= 1, got 0"),
     ],
 )
-def test_settings_are_checked(search, message: str) -> None:  # type: ignore[no-untyped-def]
+def test_settings_are_checked(search, message: str) -> None:
     phi = ScalarPhi(lambda e: (e - 1) ** 2, lambda e: 2 * (e - 1))
     with pytest.raises(ValueError, match=message):
         search(phi)

@@ -15,7 +15,7 @@ from dlopt.newton import Newton, newton_step, quadratic_model
 from dlopt.objective import Objective
 
 
-def stretched(n: int, condition: float, seed: int) -> dlopt.lesson.problems.Quadratic:  # type: ignore[name-defined]
+def stretched(n: int, condition: float, seed: int) -> dlopt.lesson.problems.Quadratic:
     g = torch.Generator().manual_seed(seed)
     return quadratic(
         spectrum(n, condition),

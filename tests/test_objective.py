@@ -37,6 +37,17 @@ def test_counts_are_the_calls_of_f() -> None:
     assert counted.curvature(X) is at
     counted.evaluate(X + 1)
     assert (calls, counted.evaluations, counted.hessian_products) == (2, 2, 4)
+    elsewhere = counted.curvature(X + 1)
+    assert torch.equal(counted.curvature(X).at.x, X)
+    assert torch.equal(elsewhere.at.x, X + 1)
+    assert calls == 4
+
+
+def test_residuals_are_summed_squared() -> None:
+    at = Objective(lambda x: torch.stack([3 * x[0], x[1], x[0] - x[2]])).residuals(X).at
+    assert float(at.value) == pytest.approx(float(9 * X[0] ** 2 + X[1] ** 2 + (X[0] - X[2]) ** 2))
+    expected = torch.stack([18 * X[0] + 2 * (X[0] - X[2]), 2 * X[1], -2 * (X[0] - X[2])])
+    torch.testing.assert_close(at.grad, expected)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +58,7 @@ def test_counts_are_the_calls_of_f() -> None:
         lambda x: (x - X).abs().sqrt().sum(),  # finite, with an infinite gradient
     ],
 )
-def test_a_value_or_gradient_that_is_not_finite_is_marked(f) -> None:  # type: ignore[no-untyped-def]
+def test_a_value_or_gradient_that_is_not_finite_is_marked(f) -> None:
     at = Objective(f).evaluate(X)
     assert not at.finite
 
@@ -61,7 +72,7 @@ def test_a_value_or_gradient_that_is_not_finite_is_marked(f) -> None:  # type: i
         (lambda x: (x > 0).sum(), "real floating-point tensor, got torch.int64"),
     ],
 )
-def test_unusable_results_are_refused(f, message: str) -> None:  # type: ignore[no-untyped-def]
+def test_unusable_results_are_refused(f, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Objective(f).evaluate(X)
 

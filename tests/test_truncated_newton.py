@@ -76,7 +76,7 @@ def test_finds_its_way_out_of_a_saddle_in_many_dimensions() -> None:
 )
 def test_settings_are_checked(settings: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        TruncatedNewton(**settings)  # type: ignore[arg-type]
+        TruncatedNewton(**settings)
 
 
 def test_rounding_does_not_cut_the_inner_solve_short() -> None:

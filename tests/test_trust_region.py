@@ -196,7 +196,7 @@ def test_a_step_below_the_resolution_of_the_point_is_not_tried() -> None:
 
 
 def judged(before: float, after: float, g_before: float, g_after: float):
-    """The verdict on a step of −1 between these values and slopes, which promised 1e-20."""
+    """The judgement of a step of −1 between these values and slopes, which promised 1e-20."""
     ends = [
         TrustState(
             x=torch.tensor([x], dtype=torch.float64),

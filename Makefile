@@ -22,12 +22,12 @@ book: $(VENV)/book ## execute the notebooks and build the book in _build/html
 	@# A failed build is forgotten, or the next would not repeat the warnings of unchanged pages.
 	@$(BIN)/jupyter-book build -n -W --keep-going --quiet . || { rm -rf _build/.doctrees; exit 1; }
 
-test: ## run everything that guards the project
-	@$(PYTHON) book/_tools/chromium.py
-	@$(MAKE) --no-print-directory $(VENV)/test
+test: $(VENV)/test ## run everything that guards the project
+	@$(BIN)/python book/_tools/chromium.py
 	@failed=; for part in style types all; do \
 		$(MAKE) --no-print-directory check-$$part || failed="$$failed check-$$part"; \
-	done; [ -z "$$failed" ] || { echo "FAILED:$$failed"; exit 1; }
+	done; $(BIN)/python book/_tools/chromium.py --report; \
+	[ -z "$$failed" ] || { echo "FAILED:$$failed"; exit 1; }
 
 live: $(VENV)/book ## open the notebooks in JupyterLab
 	@git config filter.notebook.clean "python3 book/_tools/notebook_filter.py" || true

@@ -18,7 +18,7 @@ help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 book: $(VENV)/book ## execute the notebooks and build the book in _build/html
-	@$(EXECUTE)
+	@$(EXECUTE) || { echo "The pages were not built."; exit 1; }
 	@# A failed build is forgotten, or the next would not repeat the warnings of unchanged pages.
 	@$(BIN)/jupyter-book build -n -W --keep-going --quiet . || { rm -rf _build/.doctrees; exit 1; }
 
@@ -30,8 +30,8 @@ test: $(VENV)/test ## run everything that guards the project
 	[ -z "$$failed" ] || { echo "FAILED:$$failed"; exit 1; }
 
 live: $(VENV)/book ## open the notebooks in JupyterLab
-	@git config filter.notebook.clean "python3 book/_tools/notebook_filter.py" || true
-	$(BIN)/jupyter lab notebooks
+	@[ ! -e .git ] || git config filter.notebook.clean "python3 book/_tools/notebook_filter.py"
+	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks
 
 notebooks: $(VENV)/book ## execute with SEED=0 SCALE=smoke|book|full DEVICE=cpu|cuda, in _build/runs
 	@$(EXECUTE) --seed $(SEED) --scale $(SCALE) --device $(DEVICE)

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ import set_repository
 import yaml
 from notebook_filter import clean, dumps, read, refresh, tags
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -107,6 +110,22 @@ def test_pins_cover_and_satisfy_every_requirement() -> None:
     wanted = [Requirement(r) for r in sum(extras, PROJECT["dependencies"]) if r[:5] != "dlopt"]
     assert [r.name for r in wanted if r.name.lower() not in pins] == []
     assert [str(r) for r in wanted if pins[r.name.lower()] not in r.specifier] == []
+
+
+def test_pins_run_on_the_oldest_python_promised() -> None:
+    """A pin that needs 3.11.5 would end an installation with 3.11.2 in a riddle."""
+    oldest = PROJECT["requires-python"].removeprefix(">=") + ".0"
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = [line.split("==") for line in lines if not line.startswith("#")]
+    installed = {d.metadata["Name"].lower(): d.metadata for d in metadata.distributions()}
+    found = {name: installed[name.lower()] for name, _ in pins if name.lower() in installed}
+    asked = {
+        name: found[name].get("Requires-Python", "")
+        for name, version in pins
+        if name in found and Version(found[name]["Version"]).public == version
+    }
+    assert asked
+    assert {n: r for n, r in asked.items() if oldest not in SpecifierSet(r)} == {}
 
 
 IMPORT = """

@@ -47,7 +47,7 @@ class SearchIndex:
 
     def load(self, stream: IO[str]) -> dict[str, Any]:
         """Read the index back with document names."""
-        data = js_index.load(stream)
+        data: dict[str, Any] = js_index.load(stream)
         data["docnames"] = data.pop("sources")
         return data
 

@@ -24,7 +24,7 @@ import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -176,7 +176,7 @@ def load(path: Path, key: str) -> dict[str, Any] | None:
 
 def execute_all(
     names: list[str], parameters: Parameters, workers: int, scheduler: str | None
-) -> Iterator[tuple[str, str, float, str]]:
+) -> Generator[tuple[str, str, float, str], None, None]:
     """Run the notebooks on a Dask cluster; yield name and result of each as it ends."""
     from distributed import Client, LocalCluster, as_completed, get_worker
 

@@ -196,17 +196,27 @@ def test_cluster_that_cannot_work_is_refused(tree: Path, address: str, sentence:
     assert "Traceback" not in refused.stderr
 
 
+def hear_interrupts() -> None:
+    """Undo what a shell does to the programs in its background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_interrupt_ends_everything_at_once(tree: Path) -> None:
     (tree / "notebooks" / "lesson.ipynb").write_text(trivial("import time\ntime.sleep(300)"))
     command = [sys.executable, str(tree / "book" / "_tools" / "execute.py")]
-    with subprocess.Popen(command, stdout=PIPE, stderr=PIPE, text=True) as process:
-        assert process.stdout is not None
-        while "lesson …" not in process.stdout.readline():
-            pass
-        while not (kernels := psutil.Process(process.pid).children(recursive=True)):
-            time.sleep(0.1)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=20)
+    with subprocess.Popen(
+        command, stdout=PIPE, stderr=PIPE, text=True, preexec_fn=hear_interrupts
+    ) as process:
+        try:
+            assert process.stdout is not None
+            while "lesson …" not in process.stdout.readline():
+                pass
+            while not (kernels := psutil.Process(process.pid).children(recursive=True)):
+                time.sleep(0.1)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=20)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert out.splitlines()[-1].startswith("Interrupted")
     assert err == ""

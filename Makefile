@@ -58,6 +58,7 @@ clean: ## remove the environment and everything that was built
 check-style:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python book/_tools/notebook_filter.py --check notebooks/*.ipynb
 
 check-types:
 	$(BIN)/mypy

@@ -37,7 +37,6 @@ class SearchIndex:
     """The search index, whose page names are what the reader's browser turns into links."""
 
     def __init__(self, root: str) -> None:
-        """Know the root page."""
         self.root = root
 
     def dump(self, data: dict[str, Any], stream: IO[str]) -> None:

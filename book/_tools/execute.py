@@ -16,18 +16,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
 import re
+import signal
 import sys
 import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Generator
-from contextlib import ExitStack, closing
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from imports import sources
 from notebook_filter import clean, read
@@ -176,7 +176,7 @@ def load(path: Path, key: str) -> dict[str, Any] | None:
 
 def execute_all(
     names: list[str], parameters: Parameters, workers: int, scheduler: str | None
-) -> Generator[tuple[str, str, float, str], None, None]:
+) -> Iterator[tuple[str, str, float, str]]:
     """Run the notebooks on a Dask cluster; yield name and result of each as it ends."""
     from distributed import Client, LocalCluster, as_completed, get_worker
 
@@ -206,23 +206,19 @@ def execute_all(
             raise Refused(f"{scheduler} has no worker after {PATIENCE} s: start one") from None
         client.subscribe_topic("started", lambda event: say(f"{event[1]} …"))
         texts = [(NOTEBOOKS / f"{name}.ipynb").read_text(encoding="utf-8") for name in names]
-        futures = client.map(job, names, texts, pure=False)
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BaseException:
-            logging.disable()  # of what ends now, nobody needs to hear
-            client.cancel(futures)
-            end_kernels()
-            raise
+        for future in as_completed(client.map(job, names, texts, pure=False)):
+            yield future.result()
 
 
-def end_kernels() -> None:
-    """End the kernels of this process; whoever waits for one then goes on."""
+def stop(*_: object) -> NoReturn:
+    """End at once, with all kernels: whoever waits for one would go on waiting."""
     import psutil
 
+    # Past Python's buffer, which may be in use.
+    os.write(1, b"\nInterrupted. What was executed is kept; run it again to go on.\n")
     for child in psutil.Process().children(recursive=True):
         child.kill()
+    os._exit(130)
 
 
 def say(line: str) -> None:
@@ -254,14 +250,13 @@ def bring_up_to_date(
     failed = []
     if todo:
         say(f"Executing {len(todo)} of {len(names)} notebooks, {workers} at a time")
-        with closing(execute_all(todo, parameters, workers, scheduler)) as runs:
-            for name, text, seconds, error in runs:
-                if error:
-                    failed.append(name)
-                    say(f"{name} FAILED after {seconds:.1f} s\n{error}")
-                else:
-                    done[name] = save(text, out / f"{name}.ipynb", keys[name], seconds)
-                    say(f"{name} done in {seconds:.1f} s")
+        for name, text, seconds, error in execute_all(todo, parameters, workers, scheduler):
+            if error:
+                failed.append(name)
+                say(f"{name} FAILED after {seconds:.1f} s\n{error}")
+            else:
+                done[name] = save(text, out / f"{name}.ipynb", keys[name], seconds)
+                say(f"{name} done in {seconds:.1f} s")
     say(table(done, set(todo)))
     if failed:
         say(f"FAILED: {', '.join(sorted(failed))}")
@@ -294,10 +289,8 @@ def main(argv: list[str] | None = None) -> int:
         return bring_up_to_date(names, parameters, options.workers, options.scheduler)
     except Refused as refused:
         parser.error(str(refused))
-    except KeyboardInterrupt:
-        say("\nInterrupted. What was executed is kept; run it again to go on.")
-        return 130
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, stop)
     sys.exit(main())

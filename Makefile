@@ -18,20 +18,20 @@ help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 book: $(VENV)/book ## execute the notebooks and build the book in _build/html
-	@$(EXECUTE)
+	@$(EXECUTE) || { echo "The pages were not built."; exit 1; }
 	@# A failed build is forgotten, or the next would not repeat the warnings of unchanged pages.
 	@$(BIN)/jupyter-book build -n -W --keep-going --quiet . || { rm -rf _build/.doctrees; exit 1; }
 
-test: ## run everything that guards the project
-	@$(PYTHON) book/_tools/chromium.py
-	@$(MAKE) --no-print-directory $(VENV)/test
+test: $(VENV)/test ## run everything that guards the project
+	@$(BIN)/python book/_tools/chromium.py
 	@failed=; for part in style types all; do \
 		$(MAKE) --no-print-directory check-$$part || failed="$$failed check-$$part"; \
-	done; [ -z "$$failed" ] || { echo "FAILED:$$failed"; exit 1; }
+	done; $(BIN)/python book/_tools/chromium.py --report; \
+	[ -z "$$failed" ] || { echo "FAILED:$$failed"; exit 1; }
 
 live: $(VENV)/book ## open the notebooks in JupyterLab
-	@git config filter.notebook.clean "python3 book/_tools/notebook_filter.py" || true
-	$(BIN)/jupyter lab notebooks
+	@[ ! -e .git ] || git config filter.notebook.clean "python3 book/_tools/notebook_filter.py"
+	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks
 
 notebooks: $(VENV)/book ## execute with SEED=0 SCALE=smoke|book|full DEVICE=cpu|cuda, in _build/runs
 	@$(EXECUTE) --seed $(SEED) --scale $(SCALE) --device $(DEVICE)
@@ -61,6 +61,7 @@ clean: ## remove the environment and everything that was built
 check-style:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python book/_tools/notebook_filter.py --check notebooks/*.ipynb
 
 check-types:
 	$(BIN)/mypy

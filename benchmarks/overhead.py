@@ -11,9 +11,10 @@ from __future__ import annotations
 import contextlib
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import ParamSpec, TypeVar
 
 import scipy.optimize
 import torch
@@ -24,6 +25,8 @@ from benchmarks import results
 from benchmarks.solvers import ENDLESS, HISTORY, SOLVERS, LastPoint
 
 PART = "overhead"
+P = ParamSpec("P")
+T = TypeVar("T")
 WARM_UP = 15  # iterations until the history is full and the caches are warm
 # variables: (iterations measured, rounds)
 SIZES = {1_000: (60, 15), 100_000: (30, 9), 1_000_000: (15, 7)}
@@ -45,12 +48,12 @@ class Clock:
     calls: int = 0
     marks: list[tuple[float, float, int]] = field(default_factory=list)
 
-    def timed(self, evaluate: Callable[..., object]) -> Callable[..., object]:
+    def timed(self, evaluate: Callable[P, T]) -> Callable[P, T]:
         """The same function, its time counted."""
 
-        def call(*args: object) -> object:
+        def call(*args: P.args, **kwargs: P.kwargs) -> T:
             start = time.perf_counter()
-            value = evaluate(*args)
+            value = evaluate(*args, **kwargs)
             self.inside += time.perf_counter() - start
             self.calls += 1
             return value
@@ -91,13 +94,13 @@ class Arms:
         value = self.f(leaf)
         return value, torch.autograd.grad(value, leaf)[0]
 
-    def closure(self, p: Tensor, clock: Clock) -> Callable[[], object]:
+    def closure(self, p: Tensor, clock: Clock) -> Callable[[], Tensor]:
         """A closure for an optimiser of PyTorch's shape."""
 
         def evaluate() -> Tensor:
             p.grad = None
             value = self.f(p)
-            value.backward()
+            value.backward()  # type: ignore[no-untyped-call]
             return value
 
         return clock.timed(evaluate)
@@ -112,7 +115,7 @@ class Arms:
         closure = self.closure(p, clock)
         first, steps = (-(-count // per_step) for count in (WARM_UP, self.iterations))
         for _ in range(first + steps + 1):
-            optimizer.step(closure)
+            optimizer.step(closure)  # type: ignore[no-untyped-call]
             clock.mark()
         return clock.per_iteration(first, first + steps) / per_step
 
@@ -181,7 +184,7 @@ def arms(n: int, iterations: int) -> dict[str, Callable[[], float]]:
     }
 
 
-def rounds(contestants: dict[str, Callable[[], float]], number: int) -> list[dict[str, float]]:
+def rounds(contestants: Mapping[str, Callable[[], float]], number: int) -> list[dict[str, float]]:
     """Let them take turns, each round starting with another."""
     names = list(contestants)
     out = []

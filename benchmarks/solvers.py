@@ -9,6 +9,8 @@ runs on its own defaults. What comes back is the point.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import scipy.optimize
 import torch
@@ -54,18 +56,18 @@ class LastPoint:
         return torch.stack(rows).numpy()
 
 
-def from_dlopt(method: dlopt.Method) -> Solver:
+def from_dlopt(method: dlopt.Method[Any]) -> Solver:
     """A method of ours."""
 
     def solve(f: Objective, x0: Tensor, tol: float | None) -> Tensor:
-        steps = {} if tol is None else {"max_steps": ENDLESS}
-        return dlopt.minimize(f, x0, method, grad_tol=tol, record=False, **steps).x
+        run = partial(dlopt.minimize, f, x0, method, record=False)
+        return (run() if tol is None else run(grad_tol=tol, max_steps=ENDLESS)).x
 
     return solve
 
 
 # What SciPy calls the bound on the gradient, and the criteria beside it, switched off.
-_SCIPY = {
+_SCIPY: dict[str, tuple[str, dict[str, float]]] = {
     "CG": ("gtol", {"maxiter": ENDLESS}),
     "BFGS": ("gtol", {"maxiter": ENDLESS}),
     "L-BFGS-B": ("gtol", {"ftol": 0.0, "maxiter": ENDLESS, "maxfun": ENDLESS}),
@@ -97,7 +99,7 @@ def from_scipy(name: str, **options: object) -> Solver:
     return solve
 
 
-_TORCHMIN = {
+_TORCHMIN: dict[str, tuple[str, dict[str, float]]] = {
     "cg": ("gtol", {}),
     "bfgs": ("gtol", {"xtol": 0.0, "gtd_tol": 0.0}),
     "l-bfgs": ("gtol", {"xtol": 0.0, "gtd_tol": 0.0}),
@@ -113,7 +115,8 @@ def from_torchmin(name: str, **options: object) -> Solver:
         if tol is not None:
             tolerance, off = _TORCHMIN[name]
             given |= {tolerance: tol, "max_iter": ENDLESS, **off}
-        return torchmin.minimize(f, x0, method=name, options=given).x
+        x: Tensor = torchmin.minimize(f, x0, method=name, options=given).x
+        return x
 
     return solve
 
@@ -125,7 +128,7 @@ def torch_lbfgs(f: Objective, x0: Tensor, tol: float | None) -> Tensor:
     of convergence, so it may have 1000, as ``dlopt.minimize`` has.
     """
     x = x0.clone().requires_grad_()
-    limits = {"max_iter": 1000, "max_eval": ENDLESS}
+    limits: dict[str, Any] = {"max_iter": 1000, "max_eval": ENDLESS}
     if tol is not None:
         limits = {"max_iter": ENDLESS, "tolerance_grad": tol, "tolerance_change": 0.0,
                   "max_eval": ENDLESS}  # fmt: skip
@@ -136,10 +139,10 @@ def torch_lbfgs(f: Objective, x0: Tensor, tol: float | None) -> Tensor:
     def closure() -> Tensor:
         optimizer.zero_grad()
         value = f(x)
-        value.backward()
+        value.backward()  # type: ignore[no-untyped-call]
         return value
 
-    optimizer.step(closure)
+    optimizer.step(closure)  # type: ignore[no-untyped-call]
     return x.detach()
 
 

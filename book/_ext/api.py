@@ -24,8 +24,10 @@ def defining_name(target: str, module: str = "dlopt") -> str | None:
     """
     place = importlib.import_module(module)
     first, *rest = target.removeprefix("dlopt.").split(".")
-    found = getattr(place, first, None) or getattr(importlib.import_module("dlopt"), first, None)
-    owner = getattr(found, "__module__", None) or ""
+    found: Any = getattr(place, first, None) or getattr(
+        importlib.import_module("dlopt"), first, None
+    )
+    owner: str = getattr(found, "__module__", None) or ""
     if not owner.startswith("dlopt"):
         return None
     return ".".join([owner, found.__qualname__, *rest])

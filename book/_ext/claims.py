@@ -19,9 +19,11 @@ from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
+from tables import Cell, table, verbatim
+
+from dlopt.lesson.claims import VERDICTS
 
 PAGE = "book/claims"
-VERDICTS = ("confirmed", "qualified", "refuted", "not tested at this scale")
 Record = dict[str, Any]
 
 
@@ -37,11 +39,6 @@ def style(verdict: str) -> str:
 def badge(verdict: str) -> nodes.inline:
     """The verdict as a coloured word."""
     return nodes.inline("", verdict, classes=["verdict", style(verdict)])
-
-
-def verbatim(content: list[nodes.Node], *classes: str) -> nodes.paragraph:
-    """A paragraph whose quotes and dashes stay as they were recorded."""
-    return nodes.paragraph("", "", *content, classes=[*classes], support_smartquotes=False)
 
 
 def conditions(record: Record) -> str:
@@ -109,7 +106,7 @@ class ClaimsDirective(SphinxDirective):
 
     def lessons(self) -> list[str]:
         """The notebooks, in the order of the table of contents where it names them."""
-        order = list(self.env.external_site_map)
+        order = list(vars(self.env)["external_site_map"])
         return sorted(
             notebooks(self.env),
             key=lambda name: order.index(name) if name in order else len(order),
@@ -126,14 +123,10 @@ class ClaimsDirective(SphinxDirective):
         section = nodes.section("", nodes.title("", "", link), names=[f"claims-of-{docname}"])
         self.state.document.note_implicit_target(section, section)
         head = ["ID", "Statement", "Verdict", "What was measured"]
-        group = nodes.tgroup("", cols=len(head))
-        group += [nodes.colspec(colwidth=width) for width in (8, 36, 14, 42)]
-        group += nodes.thead("", self.row([[nodes.Text(text)] for text in head]))
-        group += nodes.tbody("", *(self.claim(record) for record in found))
-        section += nodes.table("", group, classes=["claims-table"])
+        section += table(head, map(self.claim, found), "claims-table", widths=(8, 36, 14, 42))
         return [section]
 
-    def claim(self, record: Record) -> nodes.row:
+    def claim(self, record: Record) -> list[Cell]:
         """A table row; the ID links to the card beside its cell."""
         name = f"claim-{record['id']}"
         link = addnodes.pending_xref(
@@ -144,13 +137,7 @@ class ClaimsDirective(SphinxDirective):
             nodes.Text(record["evidence"]),
             nodes.inline("", f" ({conditions(record)})", classes=["claim-conditions"]),
         ]
-        cells = [[link], [nodes.Text(record["statement"])], [badge(record["verdict"])], measured]
-        return self.row(cells)
-
-    @staticmethod
-    def row(cells: list[list[nodes.Node]]) -> nodes.row:
-        """A table row of paragraphs."""
-        return nodes.row("", *(nodes.entry("", verbatim(cell)) for cell in cells))
+        return [[link], [nodes.Text(record["statement"])], [badge(record["verdict"])], measured]
 
 
 def always(app: Sphinx, env: BuildEnvironment, *_: object) -> list[str]:

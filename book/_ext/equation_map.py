@@ -22,6 +22,7 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.nodes import make_refnode
+from tables import table
 
 SOURCE = "book/equations.yml"
 PAGE = "book/equations"
@@ -155,30 +156,16 @@ class EquationMap(SphinxDirective):
 
     def table(self, entries: dict[str, Entry]) -> nodes.table:
         """One row an equation."""
-        head = ["Number", "Lesson", "Code", "Test"]
-        group = nodes.tgroup("", cols=len(head))
-        group += [nodes.colspec(colwidth=1) for _ in head]
-        group += nodes.thead("", self.row([[nodes.Text(text)] for text in head]))
-        group += nodes.tbody(
-            "",
-            *(
-                self.row(
-                    [
-                        [link_to_label(label)],
-                        [lesson("", of=label)],
-                        listed([link_to_code(name) for name in entry.code]),
-                        listed([link_to_test(test) for test in entry.tests]),
-                    ]
-                )
-                for label, entry in entries.items()
-            ),
+        rows = (
+            [
+                [link_to_label(label)],
+                [lesson("", of=label)],
+                listed([link_to_code(name) for name in entry.code]),
+                listed([link_to_test(test) for test in entry.tests]),
+            ]
+            for label, entry in entries.items()
         )
-        return nodes.table("", group, classes=["equation-map", "colwidths-auto"])
-
-    @staticmethod
-    def row(cells: list[list[nodes.Node]]) -> nodes.row:
-        """A table row of paragraphs."""
-        return nodes.row("", *(nodes.entry("", nodes.paragraph("", "", *cell)) for cell in cells))
+        return table(["Number", "Lesson", "Code", "Test"], rows, "equation-map")
 
     def test(self, root: Path, test: str) -> nodes.Node:
         """A test's source under an anchor of its own."""

@@ -9,17 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
+from execute import fingerprint, folder, load
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "_tools"))
-
-from execute import fingerprint, folder, load
 
 HIDDEN = {"colab", "injected-parameters"}  # cells that mean nothing on a page
 logger = logging.getLogger(__name__)

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
-import sys
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -18,8 +16,7 @@ from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from tables import table
 
 from benchmarks.profiles import performance_profile
 from benchmarks.results import FOLDER, load
@@ -110,7 +107,7 @@ class MeasuredDirective(SphinxDirective):
             found = load("mgh")["versions"]
             text = ", ".join(f"{name} {version}" for name, version in found.items())
             return [nodes.paragraph("", f"Measured with {text}.")]
-        return [table(*TABLES[what](*which))]
+        return [comparison(*TABLES[what](*which))]
 
 
 def definitions(lists: dict[str, list[str]]) -> nodes.definition_list:
@@ -124,31 +121,20 @@ def definitions(lists: dict[str, list[str]]) -> nodes.definition_list:
     return out
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[Cell]]) -> nodes.table:
-    """A table with row headers; where cells carry values, the least in a row is bold."""
-    group = nodes.tgroup("", cols=len(head))
-    group += [nodes.colspec(colwidth=1, stub=int(k == 0)) for k in range(len(head))]
-    group += nodes.thead("", line([nodes.Text(text) for text in head]))
-    body = nodes.tbody("")
-    for row in rows:
-        values = [cell[1] for cell in row if isinstance(cell, tuple) and cell[1] is not None]
-        least = min(values) if len(values) > 1 and len(set(values)) > 1 else None
-        cells: list[nodes.Node] = []
-        for cell in row:
-            text, value = cell if isinstance(cell, tuple) else (cell, None)
-            best = least is not None and value == least
-            cells.append(nodes.strong("", text) if best else nodes.Text(text))
-        body += line(cells)
-    group += body
-    return nodes.table("", group, classes=["colwidths-auto", "measured"])
+def comparison(head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> nodes.table:
+    """A table whose rows name what is compared in their first cell."""
+    return table(head, map(emphasized, rows), "measured", row_headers=True)
 
 
-def line(cells: Sequence[nodes.Node]) -> nodes.row:
-    """A table row of paragraphs."""
-    return nodes.row(
-        "",
-        *(nodes.entry("", nodes.paragraph("", "", c, support_smartquotes=False)) for c in cells),
-    )
+def emphasized(row: Sequence[Cell]) -> list[list[nodes.Node]]:
+    """The cells of a row; where they carry values, the least is bold."""
+    texts = [cell if isinstance(cell, tuple) else (cell, None) for cell in row]
+    values = [value for _, value in texts if value is not None]
+    least = min(values) if len(set(values)) > 1 else None
+    return [
+        [nodes.strong("", text) if value is not None and value == least else nodes.Text(text)]
+        for text, value in texts
+    ]
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

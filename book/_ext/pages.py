@@ -37,7 +37,6 @@ class SearchIndex:
     """The search index, whose page names are what the reader's browser turns into links."""
 
     def __init__(self, root: str) -> None:
-        """Know the root page."""
         self.root = root
 
     def dump(self, data: dict[str, Any], stream: IO[str]) -> None:
@@ -47,7 +46,7 @@ class SearchIndex:
 
     def load(self, stream: IO[str]) -> dict[str, Any]:
         """Read the index back with document names."""
-        data = js_index.load(stream)
+        data: dict[str, Any] = js_index.load(stream)
         data["docnames"] = data.pop("sources")
         return data
 

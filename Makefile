@@ -9,9 +9,12 @@ WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install $(addprefix --constraint=,$(CONSTRAINTS)) --editable
+# Tests that count evaluations or ask for the last digits: another processor rounds differently.
+COUNTING = $(patsubst dlopt/%,tests/test_%,$(wildcard dlopt/[a-z]*.py)) \
+	tests/test_optimizer_checkpoints.py tests/test_benchmarks.py tests/test_more_garbow_hillstrom.py
 EXECUTE = $(BIN)/python book/_tools/execute.py --workers $(WORKERS)
 
-.PHONY: help book test live notebooks verdicts tidy repository bench mutants clean \
+.PHONY: help book test live notebooks verdicts tidy repository bench processors mutants clean \
 	check-style check-types check-all
 
 help: ## list the commands
@@ -50,6 +53,15 @@ repository: ## set the repository's address everywhere: URL=https://github.com/y
 
 bench: $(VENV)/bench ## compare with SciPy, PyTorch and pytorch-minimize
 	$(BIN)/python -m benchmarks
+
+processors: $(VENV)/test ## count evaluations on other instruction sets and thread numbers (20 minutes)
+	@for set in "-u ATEN_CPU_CAPABILITY" ATEN_CPU_CAPABILITY=avx2 ATEN_CPU_CAPABILITY=default; do \
+		for threads in 1 2; do \
+			echo "env $$set OMP_NUM_THREADS=$$threads"; \
+			env $$set OMP_NUM_THREADS=$$threads MKL_NUM_THREADS=$$threads \
+				$(BIN)/python -m pytest --quiet $(COUNTING) || exit 1; \
+		done; \
+	done
 
 mutants: $(VENV)/test ## put small faults into the library: does a test notice each? (20 minutes)
 	@$(BIN)/python tests/mutants.py

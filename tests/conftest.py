@@ -1,4 +1,4 @@
-"""What all tests share: one thread, notebooks executed as for the book, and a book in small."""
+"""What all tests share: one thread unless more are asked for, notebooks executed as for the book, and a book in small."""
 
 import io
 import os
@@ -7,9 +7,9 @@ import warnings
 from pathlib import Path
 
 import pytest
-from execute import ENVIRONMENT
+from execute import ENVIRONMENT, THREADS
 
-os.environ.update(ENVIRONMENT)
+os.environ.update({k: os.environ.get(k, v) if k in THREADS else v for k, v in ENVIRONMENT.items()})
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,4 +1,4 @@
-"""What all tests share: one thread unless more are asked for, notebooks executed as for the book, and a book in small."""
+"""What all tests share: one thread unless more are asked for, and a book in small."""
 
 import io
 import os

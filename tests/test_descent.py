@@ -11,7 +11,7 @@ from torch import Tensor
 import dlopt
 from dlopt.descent import LineFunction, first_guess, restarted, search
 from dlopt.lesson.problems import rosenbrock
-from dlopt.line_search import Trial, backtracking, strong_wolfe
+from dlopt.line_search import Trial, backtracking, exact_quadratic, strong_wolfe
 from dlopt.method import State
 from dlopt.objective import Objective
 
@@ -80,7 +80,8 @@ def test_nothing_is_tried_uphill_or_along_a_slope_that_is_no_number() -> None:
     f = Objective(bowl)
     state = at(f, 3.0)
     for rho in (state.grad, 0 * state.grad, math.nan * state.grad, -math.inf * state.grad):
-        assert search(backtracking, f, state, rho, first=1.0) is None
+        for line_search in (backtracking, exact_quadratic):
+            assert search(line_search, f, state, rho, first=1.0) is None
     assert f.evaluations == 1
 
 

@@ -227,3 +227,16 @@ def test_growth_is_bounded_and_at_least_doubles() -> None:
     strong_wolfe(phi, 1.5, c2=0.01)
     assert steps[1] == 1.5
     assert steps[2] == 3.0
+
+
+def test_backtracking_at_least_halves_the_step() -> None:
+    """Also where the parabola's minimum lies beyond it, as it may if c1 is large."""
+    steps: list[float] = []
+
+    def value(e: float) -> float:
+        steps.append(e)
+        return -e + 0.2 * e * e
+
+    trial = backtracking(ScalarPhi(value, lambda e: -1 + 0.4 * e), 1.0, c1=0.9)
+    assert trial is not None
+    assert steps == [0.0, 1.0, 0.5]

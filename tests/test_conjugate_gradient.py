@@ -220,3 +220,22 @@ def test_linear_cg_takes_the_steps_of_the_method() -> None:
 def test_a_restart_after_no_step_is_refused(steps: int) -> None:
     with pytest.raises(ValueError, match=f"restart_every must be >= 1, got {steps}"):
         ConjugateGradient(polak_ribiere, restart_every=steps)
+
+
+def test_the_first_trial_expects_the_change_of_the_step_before() -> None:
+    trials: list[tuple[float, float]] = []
+
+    def spy(phi, first_step: float):
+        trials.append((first_step, phi.slope))
+        return dlopt.strong_wolfe(phi, first_step, c2=0.1)
+
+    f = Objective(rosenbrock(6))
+    method = ConjugateGradient(polak_ribiere, line_search=spy)
+    state = method.init(f, rosenbrock(6).x0)
+    for _ in range(6):
+        before, state = state, method.step(f, state)
+        step = state.x - before.x
+        assert state.change == pytest.approx(float(before.grad.dot(step)))
+        if before.change:
+            first, slope = trials[-1]
+            assert first * slope == pytest.approx(before.change)

@@ -208,12 +208,15 @@ def test_in_exact_arithmetic_n_steps_are_exactly_enough(n: int, seed: int) -> No
 
 
 def test_linear_cg_takes_the_steps_of_the_method() -> None:
-    q = stretched(8, 30.0)
+    basis = random_rotation(8, torch.Generator().manual_seed(8))
+    solution = torch.linspace(-1, 2, 8, dtype=torch.float64)
+    q = quadratic(spectrum(8, 30.0), basis=basis, minimizer=solution)
     ours = first(6, q, torch.zeros(8, dtype=torch.float64), exact(fletcher_reeves))
-    b = (q.A @ q.minimizers[0]).numpy()
-    theirs = linear_cg(q.A.numpy(), b, 5) if np.any(b) else []
-    for a, x in zip(ours, theirs, strict=False):
+    theirs = linear_cg(q.A.numpy(), (q.A @ solution).numpy(), 5)
+    assert len(theirs) == 6
+    for a, x in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(a.x, x, atol=1e-9)
+    assert float((ours[-1].x - solution).norm()) < float(solution.norm()) / 2
 
 
 @pytest.mark.parametrize("steps", [0, -1])

@@ -142,6 +142,9 @@ def test_pins_run_on_the_oldest_python_promised() -> None:
 
 def test_lower_bounds_are_tested() -> None:
     workflow = (ROOT / ".github" / "workflows" / "test.yml").read_text()
+    assert re.findall(r'python: \["([\d.]+)"', workflow) == [
+        PROJECT["requires-python"].removeprefix(">=")
+    ]
     tested = re.findall(r"(\w+)==([\d.]+)\.\*", workflow)
     needs = bounds(PROJECT["dependencies"] + PROJECT["optional-dependencies"]["bench"])
     assert {"numpy", "torch", "scipy"} == {name for name, _ in tested}

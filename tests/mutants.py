@@ -130,7 +130,7 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ("return _ratio((g - g_before).dot(g),", "return _ratio((g + g_before).dot(g),"),
         ("beta=0.0 if restart else", "beta="),
         ("if found is None and self.safeguard and (state.beta or state.change):", "if False:"),
-        ("rho = -g + gg / gg_before * rho", "rho = -g + gg_before / gg * rho"),
+        ("rho = -g + gg / gg_before * rho", "rho = -g - gg / gg_before * rho"),
         ("if gg == 0:", "if gg < 0:"),
         ("change=state.change)", "change=0.0)"),
     ],

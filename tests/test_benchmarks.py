@@ -192,7 +192,8 @@ def test_stored_counts_come_out_again(name: str) -> None:
 def test_stored_count_on_logistic_regression_comes_out_again(name: str) -> None:
     count = larger.evaluations_to_target("logistic", getattr(dlopt, name)())
     stored = load("larger")["solvers"][f"dlopt {name}"]["logistic"]
-    assert count == pytest.approx(stored, rel=0.03)  # sums in another order, other roundings
+    # Other instruction sets and thread numbers sum in another order: 181 to 194 for the first.
+    assert count == pytest.approx(stored, rel=0.1)
 
 
 # --- Times ----------------------------------------------------------------------------------------

@@ -149,7 +149,7 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
             "if self.damping is not None:\n            return full_step",
             "if False:\n            return full_step",
         ),
-        ("H = torch.zeros_like(H)", "H = torch.eye(len(H)).to(H)"),
+        ("if not bool(H.isfinite().all()):\n            H =", "if False:\n            H ="),
     ],
     ("levenberg_marquardt",): [
         ("values[: len(sigma)] = 2 * sigma.square()", "values[: len(sigma)] = sigma.square()"),

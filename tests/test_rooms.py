@@ -34,9 +34,27 @@ def test_plotting_alone_imports_matplotlib() -> None:
     assert drawing == {"plotting"}
 
 
-@pytest.mark.parametrize("room", ["lesson", "training"])
-def test_a_module_has_its_tests_where_its_path_says(room: str) -> None:
-    for path in (PACKAGE / room).rglob("*.py"):
+def test_a_module_has_its_tests_where_its_path_says() -> None:
+    for path in PACKAGE.rglob("*.py"):
         if path.name != "__init__.py":
             place = ROOT / "tests" / path.relative_to(PACKAGE).with_name(f"test_{path.name}")
-            assert place.is_file()
+            assert place.is_file(), place
+
+
+def test_a_lesson_is_read_without_the_files_of_later_ones() -> None:
+    """Conjugate gradients don't need BFGS, line searches and trust regions no method at all."""
+    methods = {path.stem for path in PACKAGE.glob("*.py")}
+    needs = {name: {n.removeprefix("dlopt.") for n in imports(PACKAGE / f"{name}.py")} & methods
+             for name in methods}  # fmt: skip
+
+    def closure(name: str) -> set[str]:
+        found, new = set(), {name}
+        while new:
+            found |= new
+            new = set().union(*(needs[n] for n in new)) - found
+        return found - {name}
+
+    assert "bfgs" not in closure("conjugate_gradient") | closure("lbfgs")
+    assert not needs["bfgs"] & {"gradient_descent", "newton", "lbfgs", "conjugate_gradient"}
+    assert closure("line_search") == {"evaluation", "interpolation"}
+    assert closure("trust_region") & {"newton", "descent", "line_search", "bfgs"} == set()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -17,28 +16,30 @@ _BATCHED_ROWS = 1024
 _CHUNK = 128
 
 
-@dataclass(frozen=True, eq=False, slots=True)
 class Graph:
     """What autograd kept of one evaluation, so that further derivatives can be asked for.
 
-    Attributes:
+    Args:
         at: The evaluation.
         output: The objective (0-d) or a residual vector (1-D).
         inputs: The tensors that the graph starts from; together they hold the entries of x.
         slopes: The gradient by each input; None where value or gradient is not finite.
-        versions: How often each input had been written to.
     """
 
-    at: Evaluation
-    output: Tensor
-    inputs: Sequence[Tensor]
-    slopes: Sequence[Tensor] | None
-    versions: tuple[int, ...]
+    def __init__(
+        self,
+        at: Evaluation,
+        output: Tensor,
+        inputs: Sequence[Tensor],
+        slopes: Sequence[Tensor] | None,
+    ) -> None:
+        self.at, self.output, self.inputs, self.slopes = at, output, inputs, slopes
+        self._versions = [t._version for t in inputs]
 
     @property
     def fresh(self) -> bool:
         """Whether the inputs still hold what they held."""
-        return all(t._version == v for t, v in zip(self.inputs, self.versions, strict=True))
+        return all(t._version == v for t, v in zip(self.inputs, self._versions, strict=True))
 
 
 class Curvature:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Evaluation:
+class Evaluation(NamedTuple):
     """The objective at one point: the outcome of one forward pass and at most one gradient.
 
     Attributes:

@@ -47,7 +47,7 @@ class Objective:
             ValueError: ``f`` returned anything but a 0-d tensor that depends on ``x``.
         """
         self._latest = None  # frees the old graph before the new one is built
-        return self._differentiate(x, 0, False).at
+        return self._differentiate(x, 0, keep=False)[0]
 
     def curvature(self, x: Tensor) -> Curvature:
         """Return value, gradient and the graph for second derivatives at ``x``, shape (n,).
@@ -71,18 +71,25 @@ class Objective:
         latest = self._latest
         if latest is None or latest.at.x is not x or not latest.fresh:
             self._latest = None
-            evaluate = partial(self._differentiate, x, dim, True)
-            self._latest = latest = Curvature(evaluate, self._count_products)
+            graph = partial(self._graph, x, dim)
+            self._latest = latest = Curvature(graph, self._count_products)
         return latest
 
-    def _differentiate(self, x: Tensor, dim: int, keep: bool) -> Graph:
+    def _graph(self, x: Tensor, dim: int) -> Graph:
+        at, output, inputs, slopes = self._differentiate(x, dim, keep=True)
+        return Graph(at, output, inputs, slopes if at.finite else None)
+
+    def _differentiate(
+        self, x: Tensor, dim: int, *, keep: bool
+    ) -> tuple[Evaluation, Tensor, Sequence[Tensor], Sequence[Tensor] | None]:
         """Evaluate at ``x``: an output of ``dim`` axes, with the graph kept or not."""
         self.evaluations += 1
         with torch.enable_grad():
             output, inputs, slopes = self._forward(x, keep)
             _check_output(output, dim, needs_graph=slopes is None)
             loss = output if dim == 0 else output.square().sum()
-            J = float(loss.detach())
+            value = loss.detach()
+            J = float(value)
             if not math.isfinite(J):
                 slopes = None
             elif slopes is None:
@@ -91,9 +98,7 @@ class Objective:
                 )
         grad = torch.full_like(x, math.nan) if slopes is None else flatten(slopes).detach()
         finite = slopes is not None and math.isfinite(largest_entry(grad))
-        at = Evaluation(x, loss.detach(), grad, J, finite)
-        versions = tuple(t._version for t in inputs)
-        return Graph(at, output, inputs, slopes if keep and finite else None, versions)
+        return Evaluation(x, value, grad, J, finite), output, inputs, slopes
 
     def _forward(
         self, x: Tensor, keep: bool

@@ -183,7 +183,7 @@ def trust_region_step(
             return state.moved(at, radius=new_radius)
         if judged.drowned:
             break
-        radius = min(new_radius, 0.25 * length)
+        radius = new_radius
     return state.ended(reason)
 
 

@@ -181,7 +181,7 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
         (" and at.J - value <= noise", ""),
         ("shortest = torch.finfo(state.x.dtype).eps", "shortest = 0.0"),
         ("if max(proposed.decrease, abs(value - at.J)) > noise:", "if True:"),
-        ("radius = min(new_radius, 0.25 * length)", "radius = new_radius"),
+        ("        radius = new_radius\n", "        radius = 0.9 * radius\n"),
         ("if judged.agreement > 1e-4 and", "if judged.agreement > -1e9 and"),
         ("low = max(0.0, -lowest)", "low = 0.0"),
         ("alpha = low if lowest > tiny else low + tiny", "alpha = low"),

@@ -131,7 +131,7 @@ def judge(state: State, proposed: ModelStep, at: Evaluation) -> Judgement:
         return Judgement((value - at.J) / proposed.decrease, True, False)
     # Values no longer tell a decrease from rounding; the gradients at both ends do.
     decrease = -0.5 * float((state.grad + at.grad).dot(proposed.s))
-    gained = bool(at.grad.norm() < 0.9 * state.grad.norm()) and at.J - value <= noise
+    gained = bool(at.grad.norm() < 0.9 * state.grad.norm())
     return Judgement(decrease / proposed.decrease, gained, True)
 
 

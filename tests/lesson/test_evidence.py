@@ -43,10 +43,10 @@ def test_wins_ties_and_the_paired_difference() -> None:
 @pytest.mark.parametrize("smaller_is_better", [True, False])
 def test_a_diverged_run_loses_and_two_tie(smaller_is_better: bool) -> None:
     nan = float("nan")
-    wins = paired_wins([1, nan, nan], [nan, 1, nan], smaller_is_better=smaller_is_better)
-    assert (wins.wins, wins.ties, wins.losses) == (1, 1, 1)
+    wins = paired_wins([1, nan, nan, nan], [nan, 1, 2, nan], smaller_is_better=smaller_is_better)
+    assert (wins.wins, wins.ties, wins.losses) == (1, 1, 2)
     assert wins.difference is None
-    assert str(wins) == "1 of 3 wins, 1 tied"
+    assert str(wins) == "1 of 4 wins, 1 tied"
 
 
 def test_wins_need_pairs() -> None:

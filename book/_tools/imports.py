@@ -3,8 +3,9 @@
 A package at the root, such as `dlopt`, is a door: ``dlopt.BFGS`` and ``from dlopt import BFGS``
 lead through its ``__init__.py`` to the module that defines the name, and to nothing else that
 stands there. From a module the way goes on to all that it imports itself, at its top or inside a
-function. What can't be followed (a star, a package passed around as a value, a name computed at
-run time) makes the code depend on everything.
+function. A package further in, passed around as a value, stands for all its modules. What can't be
+followed (a star, the door itself passed around, a name computed at run time) makes the code depend
+on everything.
 """
 
 from __future__ import annotations
@@ -83,8 +84,10 @@ class Project:
             variable, dot, rest = chain.partition(".")
             if variable in variables:
                 name = variables[variable] + dot + rest
-                if name in self.files and self.files[name].name == "__init__.py":
+                if name in self.doors:
                     raise Unknown(f"{name} passed around as a value")
+                if name in self.files and self.files[name].name == "__init__.py":
+                    names |= {inner for inner in self.files if inner.startswith(f"{name}.")}
                 names.add(name)
         if any(self.owns(word) for word in facts.computed):
             raise Unknown("a module named at run time")

@@ -197,3 +197,10 @@ def test_lessons_find_all_they_import_in_what_they_depend_on(tmp_path: Path) -> 
         command, cwd=tmp_path, env={"PATH": ""}, capture_output=True, text=True, check=False
     )
     assert result.stderr == ""
+
+
+def test_a_change_of_bfgs_concerns_no_lesson_that_does_not_use_it() -> None:
+    bfgs = ROOT / "dlopt" / "bfgs.py"
+    concerned = {stem for stem in stems() if bfgs in sources(code_of(stem), ROOT)}
+    assert "bfgs" in concerned
+    assert concerned & {"newton", "conjugate_gradient", "nonlinear_cg"} == set()

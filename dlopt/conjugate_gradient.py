@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlopt.conjugate_memory import LOOSE, ConjugateMemory, ConjugateMemoryState
+from dlopt.conjugate_memory import LOOSE, ConjugateMemory, ConjugateMemoryState, check_restart
 from dlopt.descent import restarted, search
 from dlopt.line_search import LineSearch, strong_wolfe
 from dlopt.method import State
@@ -135,8 +135,7 @@ class ConjugateGradient:
     safeguard: bool = True
 
     def __post_init__(self) -> None:
-        if self.restart_every is not None and self.restart_every < 1:
-            raise ValueError(f"restart_every must be >= 1, got {self.restart_every}")
+        check_restart(self.restart_every)
 
     def init(self, f: Objective, x: Tensor) -> ConjugateState | ConjugateMemoryState:
         """Return the state at ``x``, shape (n,), with β = 0."""

@@ -47,11 +47,17 @@ class ConjugateMemory:
             3n steps.
         line_search: Chooses ε*; by default ``strong_wolfe`` with c2 = 0.5.
         safeguard: As for ``ConjugateGradient``.
+
+    Raises:
+        ValueError: ``restart_every`` is out of range.
     """
 
     restart_every: int | None = None
     line_search: LineSearch = LOOSE
     safeguard: bool = True
+
+    def __post_init__(self) -> None:
+        check_restart(self.restart_every)
 
     def init(self, f: Objective, x: Tensor) -> ConjugateMemoryState:
         """Return the state at ``x``, shape (n,), with nothing in memory."""
@@ -75,3 +81,9 @@ class ConjugateMemory:
         elif new is not None:
             pairs = (*pairs[:2], new)
         return state.moved(found.at, pairs=pairs, since_restart=steps)
+
+
+def check_restart(restart_every: int | None) -> None:
+    """Raise ``ValueError`` unless ``restart_every`` is >= 1, or None."""
+    if restart_every is not None and restart_every < 1:
+        raise ValueError(f"restart_every must be >= 1, got {restart_every}")

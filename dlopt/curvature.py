@@ -100,7 +100,9 @@ class Curvature:
         if not self._graph.fresh:
             self._graph = self._evaluate()
         if self._graph.slopes is None:
-            raise ValueError("second derivatives need a finite value and gradient, got neither")
+            raise ValueError(
+                "more derivatives were asked for where value or gradient is not finite"
+            )
         return self._graph.inputs, self._graph.slopes
 
 
@@ -132,10 +134,11 @@ def _rows(outputs: Sequence[Tensor], inputs: Sequence[Tensor], like: Tensor) -> 
             units = torch.eye(rows, dtype=like.dtype, device=like.device)
             parts = torch.split(units, _CHUNK)
             return torch.cat([_pull_back(outputs, inputs, part) for part in parts])
-        except torch.cuda.OutOfMemoryError:
-            raise  # a loop needs less memory, but hides what the user has to know
-        except RuntimeError:
-            pass  # some backward passes cannot be batched (in-place or custom operations)
+        except RuntimeError as error:
+            # Some backward passes cannot be batched (in-place or custom operations): then a loop.
+            # Out of memory is not of this kind; the user has to know.
+            if "memory" in str(error):
+                raise
     matrix = like.new_empty(rows, sum(t.numel() for t in inputs))
     unit = torch.zeros_like(like)
     for i in range(rows):

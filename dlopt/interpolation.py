@@ -28,7 +28,10 @@ def cubic_minimum(a: Trial, b: Trial) -> float:
 
 
 def inside(low: Trial, high: Trial, *, bisect: bool) -> float:
-    """Return the next step of the zoom: in the inner 80 % of the bracket."""
+    """Return the next step of the zoom: in the inner 80 % of the bracket.
+
+    A step nearer to an end would be no news (Nocedal & Wright, section 3.5, leave the margin open).
+    """
     width = high.step - low.step
     if not high.finite:  # nothing to interpolate: contract toward the finite end
         return low.step + 0.1 * width

@@ -62,13 +62,12 @@ class LevenbergMarquardt:
         if self.damping is not None:
             return full_step(state, Jr.T @ r, Jr.T @ Jr, self.damping, f.residuals)
         if not bool(Jr.isfinite().all()):
-            model = EigenModel.of(state.grad, state.grad.new_zeros(Jr.shape[1], Jr.shape[1]))
-        else:
-            # The singular values of Jr keep the digits that forming JᵀJ would square away.
-            U, sigma, Vh = torch.linalg.svd(Jr, full_matrices=len(r) < Jr.shape[1])
-            values = torch.zeros(len(Vh), dtype=r.dtype, device=r.device)
-            slopes = torch.zeros_like(values)
-            values[: len(sigma)] = 2 * sigma.square()
-            slopes[: len(sigma)] = 2 * sigma * (U.T @ r)
-            model = EigenModel(values.flip(0), Vh.T.flip(1), slopes.flip(0))
+            return state.ended("non_finite")
+        # The singular values of Jr keep the digits that forming JᵀJ would square away.
+        U, sigma, Vh = torch.linalg.svd(Jr, full_matrices=len(r) < Jr.shape[1])
+        values = torch.zeros(len(Vh), dtype=r.dtype, device=r.device)
+        slopes = torch.zeros_like(values)
+        values[: len(sigma)] = 2 * sigma.square()
+        slopes[: len(sigma)] = 2 * sigma * (U.T @ r)
+        model = EigenModel(values.flip(0), Vh.T.flip(1), slopes.flip(0))
         return trust_region_step(state, model, f.residuals)

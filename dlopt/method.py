@@ -36,7 +36,7 @@ class State:
 
     def moved(self, at: Evaluation, **memory: Any) -> Self:
         """Return the state at another point; of the memory, what isn't given stays."""
-        return replace(self, x=at.x, value=at.value, grad=at.grad, **memory)
+        return replace(self, x=at.x, value=at.value, grad=at.grad, reason="", **memory)
 
     def ended(self, reason: str) -> Self:
         """Return the same state, marked as the last one."""

@@ -127,16 +127,20 @@ class MethodOptimizer(torch.optim.Optimizer):
         memory = self.state.get(self._parameters[0])
         if not memory:
             return here
-        return replace(here, **memory)
+        return replace(here, **{name: memory[name] for name in _memory(here) if name in memory})
 
     def _remember(self, state: State | None) -> None:
         self._last = state
         memory = self.state[self._parameters[0]]
         memory.clear()
         if state is not None:
-            of_every_state = {field.name for field in fields(State)}
-            names = [f.name for f in fields(state) if f.name not in of_every_state]
-            memory.update({name: getattr(state, name) for name in names})
+            memory.update({name: getattr(state, name) for name in _memory(state)})
+
+
+def _memory(state: State) -> list[str]:
+    """Return the names of what a method adds to a plain state."""
+    of_every_state = {field.name for field in fields(State)}
+    return [field.name for field in fields(state) if field.name not in of_every_state]
 
 
 class _ModuleObjective(Objective):

@@ -76,6 +76,7 @@ class EigenModel:
         usable = shifted > 0
         s = torch.where(usable, -slopes / torch.where(usable, shifted, 1.0), 0.0)
         room = radius * radius - float(s.dot(s))
+        # A millionth of Δ² is what the search for α may leave, a thousandth of Δ.
         if not is_semidefinite(values) and room > 1e-6 * radius * radius:
             to_boundary = -math.copysign(1.0, float(slopes[0])) * math.sqrt(room + float(s[0]) ** 2)
             s = s.clone()
@@ -129,7 +130,8 @@ def judge(state: State, proposed: ModelStep, at: Evaluation) -> Judgement:
     noise = rounding(value, torch.finfo(state.x.dtype).eps)
     if max(proposed.decrease, abs(value - at.J)) > noise:
         return Judgement((value - at.J) / proposed.decrease, True, False)
-    # Values no longer tell a decrease from rounding; the gradients at both ends do.
+    # Values no longer tell a decrease from rounding; the gradients at both ends do, where they
+    # fall by more than their own rounding may make them: by a tenth.
     decrease = -0.5 * float((state.grad + at.grad).dot(proposed.s))
     gained = bool(at.grad.norm() < 0.9 * state.grad.norm())
     return Judgement(decrease / proposed.decrease, gained, True)

@@ -50,14 +50,17 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ("if not self._graph.fresh:", "if False:"),
         ("_rows(pulled, [u], self.at.x).T", "_rows(pulled, [u], self.at.x)"),
         ("unit[i] = 0", "unit[i] = 1"),
+        ('if "memory" in str(error):', "if False:"),
     ],
     ("objective",): [
         ("self.evaluations += 1", "self.evaluations += 2"),
+        ("        self._latest = None  # frees", "        # frees"),
         ("latest.at.x is not x or not latest.fresh", "not latest.fresh"),
         ("math.isfinite(largest_entry(grad))", "True"),
         ("else output.square().sum()", "else output.square().mean()"),
     ],
     ("method",): [
+        ('reason="", **memory', "**memory"),
         ("while not state.reason:", "while True:"),
         ("x0.detach().clone()", "x0.detach()"),
     ],
@@ -170,6 +173,7 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
     ("trust_region",): [
         ("-math.copysign(1.0, float(slopes[0]))", "math.copysign(1.0, float(slopes[0]))"),
         ("room > 1e-6 * radius * radius", "False"),
+        ("0.25 * min(radius, length)", "0.25 * radius"),
         ("new_radius = 0.25 * length\n", "new_radius = 0.25 * radius\n"),
         (
             "elif judged.agreement > 0.9 and length > 0.8 * radius:",
@@ -193,6 +197,7 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ("self._remember(None if state.reason else state)", "self._remember(state)"),
         ("[g.to_dense() if g.is_sparse else g for g in slopes]", "slopes"),
         ("slopes = [slopes[0].clone()]", "pass"),
+        ("for name in _memory(here) if name in memory", "for name in memory"),
         ("if last is None or not self.full_batch:", "if last is None:"),
         ("return last if all(torch.equal(p, part) for p, part in parts) else None", "return last"),
         ("            p.grad = None\n", "            pass\n"),
@@ -288,6 +293,9 @@ def noticed(mutant: Mutant, project: Path) -> bool:
 def main(names: list[str]) -> int:
     """Try all faults, or those of the modules named; report the survivors."""
     chosen = [m for m in mutants() if not names or Path(m.module).stem in names]
+    if unknown := set(names) - {Path(m.module).stem for m in chosen}:
+        print(f"no faults are known for {', '.join(sorted(unknown))}", file=sys.stderr)
+        return 2
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(PROCESSES) as pool:
         projects: Queue[Path] = Queue()
         for k in range(PROCESSES):

@@ -22,6 +22,7 @@ from dlopt.conjugate_gradient import (
     polak_ribiere,
     polak_ribiere_plus,
 )
+from dlopt.conjugate_memory import ConjugateMemory
 from dlopt.lesson.problems import Quadratic, quadratic, random_rotation, rosenbrock, spectrum
 from dlopt.objective import Objective
 
@@ -223,6 +224,8 @@ def test_linear_cg_takes_the_steps_of_the_method() -> None:
 def test_a_restart_after_no_step_is_refused(steps: int) -> None:
     with pytest.raises(ValueError, match=f"restart_every must be >= 1, got {steps}"):
         ConjugateGradient(polak_ribiere, restart_every=steps)
+    with pytest.raises(ValueError, match=f"restart_every must be >= 1, got {steps}"):
+        ConjugateMemory(restart_every=steps)
 
 
 def test_the_first_trial_expects_the_change_of_the_step_before() -> None:

@@ -1,6 +1,7 @@
 """Second derivatives: against closed forms, by rows and in batches, after the graph went stale."""
 
 import math
+import weakref
 
 import pytest
 import torch
@@ -86,7 +87,7 @@ def test_a_linear_objective_has_a_zero_hessian() -> None:
 def test_a_point_that_is_not_finite_has_no_second_derivatives() -> None:
     H = Objective(lambda x: x.sum() * math.nan).curvature(X)
     for ask in (H.hessian, H.jacobian, lambda: H.product(X)):
-        with pytest.raises(ValueError, match="need a finite value and gradient"):
+        with pytest.raises(ValueError, match="where value or gradient is not finite"):
             ask()
 
 
@@ -113,3 +114,26 @@ def test_a_stale_graph_is_made_anew_and_counted() -> None:
     torch.testing.assert_close(H.product(X), cubic_hessian(X) @ X)
     assert f.evaluations == 3
     assert H.fresh
+
+
+@pytest.mark.parametrize("device", ["CUDA", "DefaultCPUAllocator"])
+def test_out_of_memory_is_not_hidden_by_a_loop(
+    device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = f"{device}: out of memory" if device == "CUDA" else f"{device}: can't allocate memory"
+
+    def too_large(*_: object) -> Tensor:
+        raise RuntimeError(message)
+
+    H = Objective(cubic).curvature(X)
+    monkeypatch.setattr(curvature, "_pull_back", too_large)
+    with pytest.raises(RuntimeError, match="memory"):
+        H.hessian()
+
+
+def test_a_graph_is_freed_before_the_next_one_is_built() -> None:
+    f = Objective(cubic)
+    kept = weakref.ref(f.curvature(X))
+    assert kept() is not None
+    f.evaluate(X + 1)
+    assert kept() is None

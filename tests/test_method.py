@@ -41,9 +41,11 @@ def test_a_state_begins_moves_and_ends() -> None:
     assert (type(last), last.steps, last.reason, last.x is moved.x) == (
         Counting, 3, "callback", True,
     )  # fmt: skip
+    assert last.moved(f.evaluate(torch.tensor([1.0]))).reason == ""
     assert type(last.plain) is State
     assert (last.plain.reason, last.plain.x is last.x) == ("callback", True)
-    assert last.plain.plain is not last
+    plain = last.plain
+    assert plain.plain is plain
 
 
 def test_iterate_yields_the_last_state_and_ends() -> None:

@@ -75,3 +75,17 @@ def test_loading_forgets_the_last_state() -> None:
     before = weights.detach().clone()
     optimizer.step(lambda: (weights**2).sum())
     torch.testing.assert_close(weights.detach(), before - 0.1 * 2 * before)
+
+
+def test_a_checkpoint_with_more_than_is_remembered_restores_what_is() -> None:
+    """Values and gradients belong to the loss of the step to come, not to the one that is over."""
+    weights = nn.Parameter(torch.ones(1, dtype=torch.float64))
+    optimizer = dlopt.MethodOptimizer([weights], dlopt.GradientDescent(0.1, momentum=0.9))
+    optimizer.step(lambda: (weights**2).sum())
+    saved, velocity = optimizer.state_dict(), optimizer.state[weights]["velocity"]
+    other = torch.full((1,), 7.0, dtype=torch.float64)
+    saved["state"][0] |= {"x": other, "value": other.sum(), "grad": other, "unheard_of": 1}
+    optimizer.load_state_dict(saved)
+    before = weights.detach().clone()
+    assert float(optimizer.step(lambda: (weights**2).sum())) == pytest.approx(float(before**2))
+    torch.testing.assert_close(weights.detach(), before + 0.9 * velocity - 0.1 * 2 * before)

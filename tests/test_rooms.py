@@ -9,11 +9,33 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "dlopt"
 
 
-def imports(path: Path) -> set[str]:
+def imports(path: Path, root: Path = ROOT) -> set[str]:
     """The modules that a file imports, wherever in it."""
-    nodes = list(ast.walk(ast.parse(path.read_text("utf-8"))))
-    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
-    return {*names, *(node.module or "" for node in nodes if isinstance(node, ast.ImportFrom))}
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            package = path.relative_to(root).parts[: -node.level] if node.level else ()
+            module = ".".join([*package, *filter(None, [node.module])])
+            found |= {module, *(f"{module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found |= {node.value} if node.value.startswith("dlopt.") else set()
+    return found
+
+
+def test_every_form_of_import_is_seen(tmp_path: Path) -> None:
+    path = tmp_path / "dlopt" / "module.py"
+    path.parent.mkdir()
+    for code in (
+        "import dlopt.lesson",
+        "from dlopt import lesson",
+        "from . import lesson",
+        "from .lesson import claims",
+        "import_module('dlopt.lesson.claims')",
+    ):
+        path.write_text(code)
+        assert any(name.startswith("dlopt.lesson") for name in imports(path, tmp_path)), code
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """The trust-region subproblem against its optimality conditions, and the radius rule's ends."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import example, given, settings
@@ -228,3 +230,17 @@ def test_semidefinite_up_to_rounding() -> None:
     assert is_semidefinite(torch.tensor([0.0, 1.0], dtype=torch.float64))
     assert is_semidefinite(torch.tensor([-1e-15, 1.0], dtype=torch.float64))
     assert not is_semidefinite(torch.tensor([-1e-9, 1.0], dtype=torch.float64))
+
+
+def test_after_a_point_that_is_not_finite_the_next_trial_is_a_quarter_of_the_step() -> None:
+    f = Objective(lambda x: torch.where(x > 0.5, x, math.nan).sum())
+    state = state_of(f, torch.tensor([1.0], dtype=torch.float64), 8.0)
+    tried: list[float] = []
+
+    def model(r: float) -> ModelStep:
+        tried.append(r)
+        return ModelStep(-min(r, 1.0) * state.grad, r)
+
+    after = trust_region_step(state, model, f.curvature)
+    assert tried == [8.0, 0.25]
+    assert float(after.value) == 0.75

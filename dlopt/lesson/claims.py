@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import inspect
 import operator
 import re
 from collections.abc import Iterable
@@ -100,6 +101,10 @@ def claim(*arguments: Any, **keywords: Any) -> None:
         N1: confirmed
     """
     display(_Verdict(record(*arguments, **keywords)))
+
+
+# What Jupyter's tooltip and the reference show.
+vars(claim)["__signature__"] = inspect.signature(record).replace(return_annotation=None)
 
 
 class _Verdict:

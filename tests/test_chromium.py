@@ -156,9 +156,11 @@ def test_with_a_browser_nothing_is_said(machine: Path, capsys: pytest.CaptureFix
 
 
 def test_nothing_is_installed_where_a_browser_is_named_or_only_reported(
-    machine: Path, monkeypatch: pytest.MonkeyPatch
+    machine: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(chromium, "install", lambda: pytest.fail("installs"))
     assert chromium.main(["--report"]) == 0
     monkeypatch.setenv("CHROMIUM", "none")
+    capsys.readouterr()
     assert chromium.main([]) == 0
+    assert capsys.readouterr() == ("", "")  # who wants none needs no advice

@@ -4,8 +4,8 @@ A package at the root, such as `dlopt`, is a door: ``dlopt.BFGS`` and ``from dlo
 lead through its ``__init__.py`` to the module that defines the name, and to nothing else that
 stands there. From a module the way goes on to all that it imports itself, at its top or inside a
 function. A package further in, passed around as a value, stands for all its modules. What can't be
-followed (a star, the door itself passed around, a name computed at run time) makes the code depend
-on everything.
+followed (a star, the door itself passed around, a name given to ``import_module``) makes the code
+depend on everything.
 """
 
 from __future__ import annotations

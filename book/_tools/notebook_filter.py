@@ -128,7 +128,7 @@ def main() -> int:
             after = dumps(clean(read(path)))
         if after != path.read_text(encoding="utf-8"):
             changed += 1
-            print(f"{path}: {'needs cleaning' if options.check else 'written'}")
+            print(f"{path}: {'needs cleaning: make tidy' if options.check else 'written'}")
             if not options.check:
                 path.write_text(after, encoding="utf-8", newline="\n")
     return 1 if options.check and changed else 0

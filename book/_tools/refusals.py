@@ -44,7 +44,7 @@ def check_device(device: str) -> None:
         import torch
 
         try:
-            torch.empty(0, device=device)
+            float(torch.zeros((), device=device))
         except (RuntimeError, AssertionError) as error:
             why = str(error).partition("\n")[0]
             raise Refused(f"nothing can be computed on device {device!r} here: {why}") from None

@@ -73,7 +73,8 @@ class ConjugateMemory:
             return restarted(self.step, f, state, pairs=(), since_restart=0)
         if found is None:
             return state.ended("line_search")
-        steps, new = state.since_restart + 1, secant_pair(state, found.at, safeguard=self.safeguard)
+        new = secant_pair(state, found.at, safeguard=self.safeguard)
+        steps = state.since_restart + 1
         if steps == self.restart_every:
             pairs, steps = (), 0
         elif new is not None and self.restart_every is None and steps >= 3 * len(rho):

@@ -1,6 +1,7 @@
 """The objective: derivatives against closed forms, what is counted, and what is refused."""
 
 import math
+import weakref
 
 import pytest
 import torch
@@ -80,3 +81,11 @@ def test_unusable_results_are_refused(f, message: str) -> None:
 def test_residuals_must_be_a_vector() -> None:
     with pytest.raises(ValueError, match=r"1-D tensor of residuals, got shape \(\)"):
         Objective(cubic).residuals(X)
+
+
+def test_a_graph_is_freed_before_the_next_one_is_built() -> None:
+    f = Objective(cubic)
+    kept = weakref.ref(f.curvature(X))
+    assert kept() is not None
+    f.evaluate(X + 1)
+    assert kept() is None

@@ -136,8 +136,8 @@ def _rows(outputs: Sequence[Tensor], inputs: Sequence[Tensor], like: Tensor) -> 
             return torch.cat([_pull_back(outputs, inputs, part) for part in parts])
         except RuntimeError as error:
             # Some backward passes cannot be batched (in-place or custom operations): then a loop.
-            # Out of memory is not of this kind; the user has to know.
-            if "memory" in str(error):
+            # Out of memory, in the words of either allocator, the user has to know.
+            if "out of memory" in str(error) or "DefaultCPUAllocator" in str(error):
                 raise
     matrix = like.new_empty(rows, sum(t.numel() for t in inputs))
     unit = torch.zeros_like(like)

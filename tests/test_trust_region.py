@@ -172,18 +172,28 @@ def test_the_next_radius_follows_the_agreement(
     assert after.radius == radius
 
 
-def test_a_rise_is_never_taken_and_the_next_trial_is_a_quarter_of_the_step() -> None:
-    f = Objective(lambda x: x.abs().sum())
+@pytest.mark.parametrize(
+    ("beyond", "longest", "tried", "value"),
+    [
+        (lambda x: x.abs(), 6.0, [8.0, 1.5], 0.5),  # a rise is not taken
+        (lambda x: torch.where(x > 0.5, x, math.nan), 1.0, [8.0, 0.25], 0.75),  # nor a NaN
+    ],
+    ids=["rise", "nan"],
+)
+def test_after_a_refused_trial_the_next_is_a_quarter_of_the_step(
+    beyond, longest: float, tried: list[float], value: float
+) -> None:
+    f = Objective(lambda x: beyond(x).sum())
     state = state_of(f, torch.tensor([1.0], dtype=torch.float64), 8.0)
-    tried: list[float] = []
+    radii: list[float] = []
 
     def model(r: float) -> ModelStep:
-        tried.append(r)
-        return ModelStep(-min(r, 6.0) * state.grad, r)
+        radii.append(r)
+        return ModelStep(-min(r, longest) * state.grad, r)
 
     after = trust_region_step(state, model, f.curvature)
-    assert tried == [8.0, 1.5]
-    assert float(after.value) == 0.5
+    assert radii == tried
+    assert float(after.value) == value
 
 
 def test_a_step_below_the_resolution_of_the_point_is_not_tried() -> None:
@@ -230,17 +240,3 @@ def test_semidefinite_up_to_rounding() -> None:
     assert is_semidefinite(torch.tensor([0.0, 1.0], dtype=torch.float64))
     assert is_semidefinite(torch.tensor([-1e-15, 1.0], dtype=torch.float64))
     assert not is_semidefinite(torch.tensor([-1e-9, 1.0], dtype=torch.float64))
-
-
-def test_after_a_point_that_is_not_finite_the_next_trial_is_a_quarter_of_the_step() -> None:
-    f = Objective(lambda x: torch.where(x > 0.5, x, math.nan).sum())
-    state = state_of(f, torch.tensor([1.0], dtype=torch.float64), 8.0)
-    tried: list[float] = []
-
-    def model(r: float) -> ModelStep:
-        tried.append(r)
-        return ModelStep(-min(r, 1.0) * state.grad, r)
-
-    after = trust_region_step(state, model, f.curvature)
-    assert tried == [8.0, 0.25]
-    assert float(after.value) == 0.75

@@ -97,7 +97,7 @@ def beside(caption: str, rows: Sequence[tuple[str, Any, str]]) -> Card:
                 f"one line of {function.__qualname__} must begin with {beginning!r}, got {len(at)}"
             )
         file = Path(inspect.getsourcefile(function) or "").name
-        place = f"{function.__qualname__}, {file}:{first + at[0]}"
+        place = f"{function.__name__}, {file}:{first + at[0]}"
         code = lines[at[0]].strip()
         cells.append([html.escape(said), f"<code>{html.escape(code)}</code>", html.escape(place)])
         text.append(f"{said}\n    {code}    # {place}")

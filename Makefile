@@ -14,7 +14,7 @@ COUNTING = $(patsubst dlopt/%,tests/test_%,$(wildcard dlopt/[a-z]*.py)) \
 	tests/test_optimizer_checkpoints.py tests/test_benchmarks.py tests/test_more_garbow_hillstrom.py
 EXECUTE = $(BIN)/python book/_tools/execute.py --workers $(WORKERS)
 
-.PHONY: help book test live notebooks verdicts tidy repository bench processors mutants clean \
+.PHONY: help book test live notebooks verdicts stability tidy repository bench processors mutants clean \
 	check-style check-types check-all
 
 help: ## list the commands
@@ -42,6 +42,9 @@ notebooks: $(VENV)/book ## execute with SEED=0 SCALE=smoke|book|full DEVICE=cpu|
 verdicts: $(VENV)/book ## write the verdicts of the executed book into the committed notebooks
 	@$(EXECUTE)
 	@$(BIN)/python book/_tools/notebook_filter.py --from _build/executed notebooks/*.ipynb
+
+stability: $(VENV)/book ## repeat the verdicts at further seeds, for the claims page: SEEDS="7 8"
+	@$(BIN)/python book/_tools/stability.py $(if $(SEEDS),--seeds $(SEEDS)) --workers $(WORKERS)
 
 tidy: $(VENV)/test ## bring code and notebooks into the form that the checks want
 	@$(BIN)/ruff check --fix --quiet . || true

@@ -160,5 +160,5 @@ def test_claims_page_lists_every_claim() -> None:
     assert found
     for stem, record in found:
         assert f"notebooks/{stem}.html#claim-{record['id']}" in page("claims.html").links
-        assert " ".join(record["evidence"].split()) in text
-        assert " ".join(record["statement"].split()) in text
+        for key in ("finding", "statement", "evidence", "refuted_if"):
+            assert " ".join(record[key].split()) in text

@@ -12,7 +12,7 @@ from notebook_filter import read, text
 from dlopt.lesson.claims import VERDICTS
 
 SEEDS = (104729, 1299709)
-KEYS = {"id", "statement", "verdict", "evidence", "seeds", "scale"}
+KEYS = {"id", "statement", "finding", "verdict", "evidence", "refuted_if", "seeds", "scale"}
 
 
 def committed(stem: str) -> dict[str, str]:
@@ -33,7 +33,10 @@ def test_notebook_at_smoke_scale(stem: str, seed: int) -> None:
     notebook = json.loads(result)
     found = records(notebook)
     assert all(set(record) >= KEYS and record["scale"] == "smoke" for record in found)
-    assert all(record["evidence"] and record["verdict"] in VERDICTS for record in found)
+    assert all(
+        record["finding"] and record["evidence"] and record["verdict"] in VERDICTS
+        for record in found
+    )
     # A smaller experiment may be unable to tell; it may not tell something else.
     expected = committed(stem)
     assert [record["id"] for record in found] == list(expected)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dlopt import Newton
-from dlopt.lesson.claims import SYLLABUS_IDS
+from dlopt.lesson.syllabus import SYLLABUS_IDS, TEXTBOOK_ONLY
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "book").glob("*.md")])
@@ -45,6 +45,8 @@ def test_slide_map_names_every_statement_once() -> None:
     text = (ROOT / "book" / "slide_map.md").read_text("utf-8")
     named = re.findall(r"^- (?:\{ref\}`)?([A-Z]+\d+)", text, re.MULTILINE)
     assert sorted(named) == sorted(SYLLABUS_IDS)
+    marked = re.findall(r"^- (?:\{ref\}`)?([A-Z]+\d+).*textbook only\)", text, re.MULTILINE)
+    assert sorted(marked) == sorted(TEXTBOOK_ONLY)
 
 
 @pytest.mark.parametrize("name", ["README.md", "book/intro.md", "book/slide_map.md"])

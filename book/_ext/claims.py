@@ -1,16 +1,20 @@
 """Claims: a card where a statement is tested, and a page with all of them.
 
-A claim cell leaves its record in its output's metadata: ``id``, ``statement``, ``verdict``,
-``evidence``, ``seeds``, ``scale``. ``{claim}`` shows one record (``executed.py`` writes it into the
-lesson); ``{claims}`` gathers them from the executed notebooks, lesson by lesson.
+A claim cell leaves its record in its output's metadata (``dlopt.lesson.claims.Record``).
+``{claim}`` shows one record (``executed.py`` writes it into the lesson). ``{claims}`` gathers them
+from the executed notebooks, in the order of the syllabus: totals, a picture of the whole, a filter,
+and an entry for each. The filter is a script that finds all it needs on the page; without scripts
+the whole list stands there. How often other seeds gave the same verdict: see ``stability.py``.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
+import stability
 from docutils import nodes
 from execute import records
 from executed import executed_path, notebooks
@@ -19,12 +23,12 @@ from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
-from tables import Cell, table, verbatim
+from tables import verbatim
 
-from dlopt.lesson.claims import VERDICTS
+from dlopt.lesson.claims import VERDICTS, Record, conditions, marks
+from dlopt.lesson.syllabus import SYLLABUS_IDS, is_beyond, place
 
 PAGE = "book/claims"
-Record = dict[str, Any]
 
 
 def style(verdict: str) -> str:
@@ -41,29 +45,58 @@ def badge(verdict: str) -> nodes.inline:
     return nodes.inline("", verdict, classes=["verdict", style(verdict)])
 
 
-def conditions(record: Record) -> str:
-    """The seeds and the scale in words.
-
-    >>> conditions({"seeds": [0, 1, 2], "scale": "book"})
-    '3 seeds, scale “book”'
-    >>> conditions({"seeds": [4], "scale": "full"})
-    'seed 4, scale “full”'
-    """
-    seeds = record.get("seeds") or []
-    number = [f"seed {seeds[0]}"] if len(seeds) == 1 else [f"{len(seeds)} seeds"] if seeds else []
-    return ", ".join([*number, f"scale “{record['scale']}”"])
-
-
 def records_of(docname: str) -> list[Record]:
-    """The records of a page's executed notebook, in order."""
+    """The records of a page's executed notebook, in the order of the syllabus."""
     path = executed_path(docname)
-    return records(read(path)) if path.is_file() else []
+    found = records(read(path)) if path.is_file() else []
+    return sorted(found, key=lambda record: place(record["id"]))  # type: ignore[arg-type]
 
 
 def title(docname: str) -> str:
     """The title of a page's executed notebook: the heading of its first cell."""
     source = read(executed_path(docname))["cells"][0]["source"]
     return "".join(source).partition("\n")[0].removeprefix("# ")
+
+
+def said(label: str, text: str, *classes: str) -> nodes.paragraph:
+    """A paragraph that begins with what it is."""
+    return verbatim([nodes.inline("", label, classes=["claim-label"]), nodes.Text(text)], *classes)
+
+
+def raw(html: str) -> nodes.raw:
+    """HTML as it is."""
+    return nodes.raw("", html, format="html")
+
+
+def card(
+    record: Record, elsewhere: dict[str, str], name: nodes.Node, *, folded: bool
+) -> list[nodes.Node]:
+    """What a card shows of a record; the small print is ``folded`` on the page with all claims."""
+    kind = "theorem, checked" if record["theorem"] else "experiment"
+    head = nodes.paragraph(classes=["claim-head"])
+    head += [
+        name,
+        badge(record["verdict"]),
+        nodes.inline("", kind, classes=["claim-kind"]),
+        nodes.inline("", conditions(record), classes=["claim-conditions"]),
+    ]
+    statement = "Claim: " if is_beyond(record["id"]) else "The lecture: "
+    if record["textbook_only"] == "":
+        statement = "The textbook: "
+    small = [said("Measured: ", record["evidence"], "claim-evidence")]
+    if record["theorem"]:
+        small.insert(0, said("Known by proof: ", record["theorem"], "claim-theorem"))
+    small.append(said("Refuted if ", f"{record['refuted_if']}.", "claim-refuted-if"))
+    if folded:
+        small = [raw("<details><summary>Numbers</summary>"), *small, raw("</details>")]
+    return [
+        head,
+        verbatim([nodes.Text(record["finding"])], "claim-finding"),
+        said(statement, record["statement"], "claim-text"),
+        *(verbatim([nodes.Text(mark)], "claim-mark") for mark in marks(record)),
+        *small,
+        verbatim([nodes.Text(stability.sentence(record["verdict"], elsewhere))], "claim-stability"),
+    ]
 
 
 class ClaimDirective(SphinxDirective):
@@ -73,36 +106,37 @@ class ClaimDirective(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Build the card."""
+        self.env.note_dependency(str(stability.STORE))
         record = json.loads("\n".join(self.content))
         name = f"claim-{record['id']}"
-        card = nodes.container(ids=[name], names=[name.lower()])
-        card["classes"] = ["claim", style(record["verdict"])]
-        self.state.document.note_explicit_target(card)
-        head = nodes.paragraph(classes=["claim-head"])
-        head += [
-            nodes.inline("", f"Claim {record['id']}", classes=["claim-id"]),
-            badge(record["verdict"]),
-            nodes.inline("", conditions(record), classes=["claim-conditions"]),
-        ]
-        card += head
-        card += verbatim([nodes.Text(record["statement"])], "claim-text")
-        card += verbatim([nodes.Text(record["evidence"])], "claim-evidence")
-        return [card]
+        box = nodes.container(ids=[name], names=[name.lower()])
+        box["classes"] = ["claim", style(record["verdict"])]
+        self.state.document.note_explicit_target(box)
+        elsewhere = stability.load().get(Path(self.env.docname).name, {}).get(record["id"], {})
+        label = nodes.inline("", f"Claim {record['id']}", classes=["claim-id"])
+        box += card(record, elsewhere, label, folded=False)
+        return [box]
 
 
 class ClaimsDirective(SphinxDirective):
-    """``{claims}``: totals by verdict, then a table for every lesson."""
+    """``{claims}``: totals, the grid, the filter, and an entry for every claim."""
 
     def run(self) -> list[nodes.Node]:
         """Build the page from the executed notebooks in the order of the table of contents."""
+        self.env.note_dependency(str(stability.STORE))
+        self.elsewhere = stability.load()
         lessons = {name: records_of(name) for name in self.lessons()}
-        totals = Counter(record["verdict"] for found in lessons.values() for record in found)
-        line = nodes.paragraph(classes=["claims-totals"])
-        for verdict in VERDICTS:
-            line += nodes.inline(
-                "", "", nodes.strong("", str(totals[verdict])), nodes.Text(" "), badge(verdict)
-            )
-        return [line, *(node for name in lessons for node in self.lesson(name, lessons[name]))]
+        found = {record["id"]: record for listed in lessons.values() for record in listed}
+        out = [totals(list(found.values())), grid(found), raw(FILTER)]
+        beyond = []
+        for docname, listed in lessons.items():
+            out += self.section(docname, [r for r in listed if not is_beyond(r["id"])])
+            beyond += [self.entry(docname, r) for r in listed if is_beyond(r["id"])]
+        if beyond:
+            heading = nodes.title("", "Beyond the lecture")
+            section = nodes.section("", heading, *beyond, ids=["beyond"], classes=["claims-lesson"])
+            out.append(section)
+        return out
 
     def lessons(self) -> list[str]:
         """The notebooks, in the order of the table of contents where it names them."""
@@ -112,8 +146,8 @@ class ClaimsDirective(SphinxDirective):
             key=lambda name: order.index(name) if name in order else len(order),
         )
 
-    def lesson(self, docname: str, found: list[Record]) -> list[nodes.Node]:
-        """A lesson's section, with its table."""
+    def section(self, docname: str, found: list[Record]) -> list[nodes.Node]:
+        """A lesson's section, with its entries."""
         if not found:
             return []
         link = addnodes.pending_xref(
@@ -121,23 +155,58 @@ class ClaimsDirective(SphinxDirective):
             reftarget=f"/{docname}", refexplicit=True, refwarn=True,
         )  # fmt: skip
         section = nodes.section("", nodes.title("", "", link), names=[f"claims-of-{docname}"])
+        section["classes"] = ["claims-lesson"]
         self.state.document.note_implicit_target(section, section)
-        head = ["ID", "Statement", "Verdict", "What was measured"]
-        section += table(head, map(self.claim, found), "claims-table", widths=(8, 36, 14, 42))
+        section += [self.entry(docname, record) for record in found]
         return [section]
 
-    def claim(self, record: Record) -> list[Cell]:
-        """A table row; the ID links to the card beside its cell."""
+    def entry(self, docname: str, record: Record) -> nodes.container:
+        """A claim's entry; its ID leads to the card beside the experiment."""
         name = f"claim-{record['id']}"
         link = addnodes.pending_xref(
             "", nodes.inline("", record["id"]), refdomain="std", reftype="ref",
-            reftarget=name.lower(), refexplicit=True, refwarn=True,
+            reftarget=name.lower(), refexplicit=True, refwarn=True, classes=["claim-id"],
         )  # fmt: skip
-        measured = [
-            nodes.Text(record["evidence"]),
-            nodes.inline("", f" ({conditions(record)})", classes=["claim-conditions"]),
-        ]
-        return [[link], [nodes.Text(record["statement"])], [badge(record["verdict"])], measured]
+        elsewhere = self.elsewhere.get(Path(docname).name, {}).get(record["id"], {})
+        body = card(record, elsewhere, link, folded=True)
+        classes = ["claim", style(record["verdict"])]
+        return nodes.container("", *body, ids=[record["id"]], classes=classes)
+
+
+def totals(found: list[Record]) -> nodes.paragraph:
+    """How many statements have which verdict."""
+    counts = Counter(record["verdict"] for record in found)
+    line = nodes.paragraph(classes=["claims-totals"])
+    for verdict in VERDICTS:
+        number = nodes.strong("", str(counts[verdict]))
+        line += nodes.inline("", "", number, nodes.Text(" "), badge(verdict))
+    return line
+
+
+def grid(found: dict[str, Record]) -> nodes.container:
+    """A picture of the whole: a line of IDs for each letter, marked by verdict, each a link."""
+    box = nodes.container(classes=["claims-grid"])
+    ids = [*SYLLABUS_IDS, *sorted(filter(is_beyond, found), key=place)]
+    for letters in dict.fromkeys(id.rstrip("0123456789") for id in ids):
+        line = nodes.paragraph()
+        for id in (id for id in ids if id.rstrip("0123456789") == letters):
+            if id in found:
+                verdict = found[id]["verdict"]
+                link = nodes.reference("", "", refid=id, internal=True, classes=[style(verdict)])
+                link += [nodes.Text(id), nodes.inline("", f" {verdict}", classes=["for-readers"])]
+            else:
+                link = nodes.inline("", id, classes=["no-lesson"])
+                link += nodes.inline("", " has no lesson yet", classes=["for-readers"])
+            line += [link, nodes.Text(" ")]
+        box += line
+    return box
+
+
+# Hidden until claims.js fills it: where scripts don't run, no control is dead.
+FILTER = """<form class="claims-filter" hidden>
+<label>Verdict <select name="verdict"><option value="">all</option></select></label>
+<label>Lesson <select name="lesson"><option value="">all</option></select></label>
+<output></output></form>"""
 
 
 def always(app: Sphinx, env: BuildEnvironment, *_: object) -> list[str]:
@@ -145,9 +214,16 @@ def always(app: Sphinx, env: BuildEnvironment, *_: object) -> list[str]:
     return [PAGE] if PAGE in env.found_docs else []
 
 
+def add_script(app: Sphinx, pagename: str, *_: object) -> None:
+    """Load the filter on the one page that has it."""
+    if pagename == PAGE:
+        app.add_js_file("claims.js")
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Add the two directives."""
     app.add_directive("claim", ClaimDirective)
     app.add_directive("claims", ClaimsDirective)
     app.connect("env-get-outdated", always)
+    app.connect("html-page-context", add_script)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

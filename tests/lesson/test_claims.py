@@ -7,21 +7,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import ipywidgets
 import numpy as np
 import pytest
 import torch
 from IPython.core.formatters import DisplayFormatter
 
 from dlopt.lesson import claims
-from dlopt.lesson.claims import SYLLABUS_IDS, VERDICTS, Record, claim
+from dlopt.lesson.claims import VERDICTS, Record, claim, marks
 
 ROOT = Path(__file__).parents[2]
 GOOD: dict[str, Any] = {
     "id": "N1",
     "statement": "One step lands on the minimum.",
+    "finding": "It does, to rounding.",
     "confirmed": True,
     "evidence": "largest error 4e-16",
+    "refuted_if": "an error exceeds 1e-12",
     "seeds": range(2),
     "scale": "book",
 }
@@ -44,14 +45,6 @@ def record(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Record]:
     return lambda **change: published(monkeypatch, live=False, **change)[1]["dlopt.claim"]
 
 
-def test_the_syllabus_has_79_statements() -> None:
-    assert len(SYLLABUS_IDS) == len(set(SYLLABUS_IDS)) == 79
-    assert {"A1", "N7", "C8", "B4", "L3", "BN16", "CD5", "PA4", "SP11", "D9", "K8", "U3"} <= set(
-        SYLLABUS_IDS
-    )
-    assert not {"A2", "N8", "BN17", "N0"} & set(SYLLABUS_IDS)
-
-
 @pytest.mark.parametrize(
     ("tested", "confirmed", "qualified", "verdict"),
     [
@@ -72,7 +65,10 @@ def test_the_first_verdict_that_applies(
 
 def test_the_record_has_exactly_its_keys_and_survives_json(record: Callable[..., Record]) -> None:
     made = record(seeds=np.arange(3), confirmed=np.bool_(False))
-    assert list(made) == ["id", "statement", "verdict", "evidence", "seeds", "scale"]
+    assert list(made) == [
+        "id", "statement", "finding", "verdict", "theorem", "evidence", "refuted_if", "ours",
+        "textbook_only", "seeds", "scale",
+    ]  # fmt: skip
     assert json.loads(json.dumps(made)) == made
     assert made["seeds"] == [0, 1, 2]
     assert made["verdict"] == "refuted"
@@ -91,6 +87,11 @@ def test_a_comparison_of_tensors_is_a_flag(record: Callable[..., Record]) -> Non
         ({"evidence": ""}, "evidence must be a non-empty string"),
         ({"evidence": "loss nan on seed 3"}, "finite numbers"),
         ({"evidence": f"ratio {float('inf'):.1f}"}, "finite numbers"),
+        ({"refuted_if": ""}, "refuted_if must be a non-empty string"),
+        ({"finding": "It does"}, "one sentence"),
+        ({"finding": "It does. It doesn't."}, "one sentence"),
+        ({"finding": " ".join(["so"] * 26) + "."}, "at most 25 words .* got 26 words"),
+        ({"finding": "An error of nan."}, "finding must hold finite numbers"),
         ({"confirmed": 1}, "confirmed must be True or False, got 1"),
         ({"qualified": None}, "qualified must be True or False"),
         ({"tested": "no"}, "tested must be True or False"),
@@ -103,6 +104,38 @@ def test_refused(record: Callable[..., Record], change: dict[str, Any], message:
         record(**change)
 
 
+def test_a_claim_without_what_would_refute_it_is_refused() -> None:
+    with pytest.raises(TypeError, match="refuted_if"):
+        claim(**{key: value for key, value in GOOD.items() if key != "refuted_if"})
+
+
+def test_a_finding_may_hold_decimals_and_25_words(record: Callable[..., Record]) -> None:
+    finding = " ".join(["so"] * 24) + " 0.5."
+    assert record(finding=finding)["finding"] == finding
+
+
+def test_statements_beyond_the_lecture_have_ids_of_their_own(
+    record: Callable[..., Record],
+) -> None:
+    assert record(id="X12")["id"] == "X12"
+    with pytest.raises(ValueError, match="got 'X0'"):
+        record(id="X0")
+
+
+def test_the_syllabus_marks_what_is_ours_and_what_only_the_textbook_says(
+    record: Callable[..., Record],
+) -> None:
+    assert marks(record()) == []
+    assert marks(record(id="C5")) == ["Not in the lecture: that restarts help."]
+    assert marks(record(id="CD1")) == ["Textbook only, not on the slides."]
+    both = marks(record(id="BN12"))
+    assert both == [
+        "Textbook only, not on the slides.",
+        "Not in the lecture: that whitening works.",
+    ]
+    assert marks(record(id="D3"))[0].startswith("Textbook only, not on the slides: that jagged")
+
+
 def test_words_that_contain_nan_are_no_nan(record: Callable[..., Record]) -> None:
     assert record(evidence="dominant information")["evidence"]
 
@@ -110,38 +143,23 @@ def test_words_that_contain_nan_are_no_nan(record: Callable[..., Record]) -> Non
 def test_the_compared_text_is_the_verdict_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     data, metadata = published(monkeypatch, live=False)
     assert data == {"text/plain": "N1: confirmed"}
-    assert metadata == {
-        "dlopt.claim": {
-            "id": "N1",
-            "statement": "One step lands on the minimum.",
-            "verdict": "confirmed",
-            "evidence": "largest error 4e-16",
-            "seeds": [0, 1],
-            "scale": "book",
-        }
-    }
+    assert metadata["dlopt.claim"]["evidence"] == "largest error 4e-16"
+    assert metadata["dlopt.claim"]["theorem"] == ""
+    assert metadata["dlopt.claim"]["textbook_only"] is None
 
 
-def test_live_the_numbers_come_in_the_type_that_nbval_skips(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    made: list[ipywidgets.HTML] = []
-
-    def make(value: str) -> ipywidgets.HTML:
-        made.append(html(value))
-        return made[-1]
-
-    html = ipywidgets.HTML
-    monkeypatch.setattr(ipywidgets, "HTML", make)
-    data, metadata = published(monkeypatch, live=True, statement="a < b")
-    view = data.pop("application/vnd.jupyter.widget-view+json")
+def test_live_a_card_stands_beside_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    theorem = "a quadratic is its own model"
+    data, _ = published(monkeypatch, live=True, statement="a < b", theorem=theorem)
+    card = data.pop("text/html")
     assert data == {"text/plain": "N1: confirmed"}
-    assert metadata["dlopt.claim"]["statement"] == "a < b"
-    assert view["model_id"] == made[0].model_id
-    card = made[0].value
-    assert "largest error 4e-16" in card
-    assert "a &lt; b" in card
-    assert "seeds 0, 1" in card
+    for text in (
+        "N1: confirmed", "It does, to rounding.", "largest error 4e-16", "a &lt; b", "2 seeds",
+        "theorem, checked", theorem, "Refuted if an error exceeds 1e-12.",
+    ):  # fmt: skip
+        assert text in card
+    data, _ = published(monkeypatch, live=True)
+    assert "experiment" in data["text/html"]
 
 
 def test_verdicts_are_known_without_the_notebooks_libraries() -> None:

@@ -78,6 +78,14 @@ def test_what_a_page_shows_of_a_notebook() -> None:
     assert json.loads(sources[5].splitlines()[1]) == RECORD
 
 
+def test_a_solution_ends_after_its_code() -> None:
+    text = {**code("<details>", "solution"), "cell_type": "markdown"}
+    cells = [text, code("run()", "solution"), code("next()"), text]
+    prepared = executed.prepare(notebook(*cells))["cells"][2:]
+    sources = [cell["source"] for cell in prepared]
+    assert sources == ["<details>", "run()", "</details>", "next()", "<details>", "</details>"]
+
+
 def test_claims_show_card_and_entry(build, monkeypatch, tmp_path: Path) -> None:
     made_notebook = tmp_path / "newton.ipynb"
     proved = {**RECORD, "id": "A1", "verdict": "qualified", "theorem": "an identity"}

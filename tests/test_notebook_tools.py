@@ -55,6 +55,20 @@ def test_filter_keeps_code_prose_and_checked_texts() -> None:
     assert clean(kept) == kept
 
 
+def test_what_a_page_folds_is_folded_live_and_nothing_else() -> None:
+    cells = [
+        {"cell_type": kind, "source": "x", "metadata": {"tags": [tag], "jupyter": {"x": 1}}}
+        for kind, tag in [("code", "hide-input"), ("markdown", "solution"), ("code", "claim")]
+    ]
+    kept = [cell["metadata"] for cell in clean({**NOISY, "cells": cells})["cells"]]
+    hidden = {"jupyter": {"source_hidden": True}}
+    assert kept == [
+        {"tags": ["hide-input"], "cellView": "form", **hidden},
+        {"tags": ["solution"], **hidden},
+        {"tags": ["claim"]},
+    ]
+
+
 def test_filter_takes_verdicts_from_the_executed_notebook() -> None:
     committed = clean(NOISY)
     executed = clean(NOISY)

@@ -199,6 +199,30 @@ def test_checked_cells_are_tagged_and_carry_their_verdicts(path: Path) -> None:
 
 
 @each_notebook
+def test_every_exercise_has_its_solution_folded(path: Path) -> None:
+    cells = read(path)["cells"]
+    sources = ["".join(cell["source"]) for cell in cells]
+    exercises = [i for i, source in enumerate(sources) if "```{exercise}" in source]
+    assert exercises
+    for i, end in zip(exercises, [*exercises[1:], len(cells)], strict=True):
+        at = [j for j in range(i, end) if "solution" in tags(cells[j])]
+        assert [cells[j]["cell_type"] for j in at] == ["markdown", "code"], sources[i]
+        assert at[1] == at[0] + 1
+        assert sources[at[0]].startswith("<details><summary>Solution</summary>\n\n")
+        # JupyterLab with MyST typesets no formula between a pair of tags: the cell's end closes.
+        assert "</details>" not in sources[at[0]]
+
+
+@each_notebook
+def test_what_only_sets_up_or_shows_the_library_is_folded(path: Path) -> None:
+    cells = [cell for cell in read(path)["cells"] if cell["cell_type"] == "code"]
+    assert "hide-input" in tags(cells[1]), "the parameters"
+    shows = re.compile(r"^(listing|beside)\(", re.MULTILINE)
+    for cell in cells:
+        assert bool(shows.search("".join(cell["source"]))) <= ("remove-input" in tags(cell))
+
+
+@each_notebook
 def test_notebook_is_as_the_filter_leaves_it(path: Path) -> None:
     assert path.read_text(encoding="utf-8") == dumps(clean(read(path)))
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from execute import fingerprint, folder, load
+from notebook_filter import tags
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
@@ -63,19 +65,27 @@ def run_time(notebook: dict[str, Any]) -> str:
 
 def folded(cell: dict[str, Any]) -> bool:
     """Whether a page shows the code of a cell only when asked to."""
-    return cell["cell_type"] == "code" and "hide-input" in cell["metadata"].get("tags", ())
+    return cell["cell_type"] == "code" and "hide-input" in tags(cell)
+
+
+def with_ends(cells: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The cells; a solution, which its text opens, ends after the last of its cells."""
+    for cell, following in zip(cells, [*cells[1:], {}], strict=True):
+        yield cell
+        if "solution" in tags(cell) and "solution" not in tags(following):
+            yield {**markdown("</details>"), "id": f"{cell['id']}-end"}
 
 
 def prepare(notebook: dict[str, Any]) -> dict[str, Any]:
     """Make of a notebook what the page needs.
 
     What is not for the page is dropped, outputs that carry a claim become cards, folded cells that
-    follow each other become one, and a line says how long it all took.
+    follow each other become one, solutions end, and a line says how long it all took.
     """
     cells: list[dict[str, Any]] = []
-    for cell in notebook["cells"]:
-        tags = set(cell["metadata"].get("tags", ()))
-        if HIDDEN & tags or ("remove-input" in tags and not cell.get("outputs")):
+    for cell in with_ends(notebook["cells"]):
+        said = set(tags(cell))
+        if HIDDEN & said or ("remove-input" in said and not cell.get("outputs")):
             continue
         cards, outputs = [], []
         for output in cell.get("outputs", ()):

@@ -1,7 +1,8 @@
 """Keep in a notebook what belongs in git: code, prose, and the text of the checked cells.
 
 Dropped are images, widget state, execution counts, timings and editor settings; they are made by
-executing. The standard library is enough, so that git can call it from any environment::
+executing. What a page folds, by the cell's tags, JupyterLab and Colab fold too: their settings are
+written from the tags. The standard library is enough, so that git can call it from anywhere::
 
     python book/_tools/notebook_filter.py < in.ipynb > out.ipynb       # git's clean filter
     python book/_tools/notebook_filter.py notebooks/*.ipynb            # in place
@@ -26,6 +27,7 @@ METADATA: Node = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
+FOLDED = {"hide-input", "remove-input", "solution"}
 
 
 def text(lines: str | list[str]) -> str:
@@ -36,6 +38,18 @@ def text(lines: str | list[str]) -> str:
 def tags(cell: Node) -> list[str]:
     """The tags of a cell."""
     return list(cell.get("metadata", {}).get("tags", []))
+
+
+def folded(cell: Node) -> Node:
+    """The settings by which JupyterLab and Colab fold a cell that its tags fold.
+
+    >>> folded({"cell_type": "code", "metadata": {"tags": ["hide-input"]}})
+    {'cellView': 'form', 'jupyter': {'source_hidden': True}}
+    """
+    if not FOLDED & set(tags(cell)):
+        return {}
+    form = {"cellView": "form"} if cell["cell_type"] == "code" else {}
+    return {**form, "jupyter": {"source_hidden": True}}
 
 
 def clean(notebook: Node) -> Node:
@@ -73,10 +87,11 @@ def dumps(notebook: Node) -> str:
 def _clean_cell(cell: Node, seen: set[str]) -> Node:
     """Keep a cell's id, type, source, tags and MyST settings, and a checked cell's texts."""
     source = text(cell["source"])
+    kept = {k: v for k in ("mystnb", "tags") if (v := cell.get("metadata", {}).get(k))}
     result: Node = {
         "cell_type": cell["cell_type"],
         "id": _identifier(cell, source, seen),
-        "metadata": {k: v for k in ("mystnb", "tags") if (v := cell.get("metadata", {}).get(k))},
+        "metadata": kept | folded(cell),
         "source": source.splitlines(keepends=True),
     }
     if cell["cell_type"] == "code":

@@ -251,3 +251,46 @@ def test_search_leads_to_the_pages(visit: Visit) -> None:
     assert any(url.startswith("notebooks/newton.html") for url in found)
     assert [url for url in found if not (BOOK / urlsplit(url).path).is_file()] == []
     assert visit.wrong == []
+
+
+@each(["claims.html"], *SCREENS)
+def test_claims_are_filtered_by_keyboard(visit: Visit) -> None:
+    page = visit.page
+    claims, shown = page.locator(".claims-lesson .claim"), page.locator(".claim:visible")
+    total = claims.count()
+    assert shown.count() == total > 0
+    verdict, lesson = page.get_by_label("Verdict"), page.get_by_label("Lesson")
+    counts = []
+    for select in (verdict, lesson):
+        select.focus()
+        for _ in range(select.locator("option").count() - 1):
+            page.keyboard.press("ArrowDown")
+            promised = select.locator("option:checked").inner_text()
+            assert promised.endswith(f"({shown.count()})")
+            counts.append(shown.count())
+            assert page.locator(".claims-filter output").inner_text().startswith(f"{counts[-1]} of")
+        select.select_option("")
+        assert shown.count() == total
+    assert sum(counts) == 2 * total  # every claim has one verdict and one lesson
+    # A link of the picture to a claim that is filtered away takes the filter away.
+    verdict.select_option(index=1)
+    hidden = page.locator(".claims-lesson .claim:not(:visible)").first.get_attribute("id")
+    page.locator(f'.claims-grid a[href="#{hidden}"]').click()
+    assert page.locator(f"[id='{hidden}']").is_visible()
+    assert page.locator(f"[id='{hidden}']").evaluate("node => node.matches(':target')")
+    assert visit.wrong == []
+
+
+def test_claims_page_without_scripts_or_server(browser: Browser) -> None:
+    page = browser.new_page(java_script_enabled=False)
+    page.goto((BOOK / "claims.html").as_uri())
+    assert page.locator(".claims-lesson .claim:visible").count() == len(
+        page.locator(".claims-grid a").all()
+    )
+    assert not page.locator(".claims-filter").is_visible()
+    page.close()
+    page = browser.new_page()
+    page.goto((BOOK / "claims.html").as_uri())
+    page.get_by_label("Verdict").select_option(index=1)
+    assert page.locator(".claims-lesson .claim:visible").count() > 0
+    page.close()

@@ -78,3 +78,13 @@ def test_landing_page_says_what_newton_spends_today() -> None:
     )
     spent = draw_figures.run(Newton(), 1000).evaluations
     assert abs(int(drawn[0]) - spent) <= 2, "run book/_tools/draw_figures.py"
+
+
+def test_every_reference_is_cited() -> None:
+    keys = re.findall(
+        r"^@\w+\{([^,]+),", (ROOT / "book" / "references.bib").read_text("utf-8"), re.M
+    )
+    cells = [(ROOT / "notebooks" / f"{stem}.ipynb").read_text("utf-8") for stem in LESSONS]
+    text = " ".join([*cells, *(page.read_text("utf-8") for page in PAGES)])
+    cited = {key for keys in re.findall(r"\{cite:[pt]\}`([^`]+)`", text) for key in keys.split(",")}
+    assert sorted(set(keys) - cited) == []

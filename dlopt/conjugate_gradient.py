@@ -123,8 +123,9 @@ class ConjugateGradient:
     Example:
         >>> import torch, dlopt
         >>> bowl = lambda x: x[0] ** 2 + 10 * x[1] ** 2
-        >>> linear = dlopt.ConjugateGradient(dlopt.polak_ribiere, line_search=dlopt.exact_quadratic)
-        >>> path = dlopt.minimize(bowl, torch.ones(2, dtype=torch.float64), linear)
+        >>> exact = dlopt.exact_quadratic
+        >>> method = dlopt.ConjugateGradient(dlopt.polak_ribiere, line_search=exact)
+        >>> path = dlopt.minimize(bowl, torch.ones(2, dtype=torch.float64), method)
         >>> len(path.states) - 1, path.converged
         (2, True)
     """
@@ -149,7 +150,12 @@ class ConjugateGradient:
             return self._with_memory.step(f, state)
         return self.step_by_beta(f, state, self.beta)
 
-    def step_by_beta(self, f: Objective, state: ConjugateState, rule: BetaRule) -> ConjugateState:
+    def step_by_beta(
+        self,
+        f: Objective,
+        state: ConjugateState,
+        rule: BetaRule,
+    ) -> ConjugateState:
         """Return the state after one turn of Algorithm 8.9."""
         g = state.grad
         rho = -g + state.beta * state.direction

@@ -41,7 +41,8 @@ class LevenbergMarquardt:
         >>> import torch, dlopt
         >>> residuals = lambda x: torch.stack([10 * (x[1] - x[0] ** 2), 1 - x[0]])
         >>> x0 = torch.tensor([-1.2, 1.0], dtype=torch.float64)
-        >>> [round(v, 4) for v in dlopt.minimize(residuals, x0, LevenbergMarquardt()).x.tolist()]
+        >>> path = dlopt.minimize(residuals, x0, LevenbergMarquardt())
+        >>> [round(v, 4) for v in path.x.tolist()]
         [1.0, 1.0]
     """
 

@@ -97,7 +97,8 @@ def minimize(
 
     Example:
         >>> import torch, dlopt
-        >>> path = dlopt.minimize(lambda x: ((x - 3) ** 4).sum(), torch.zeros(2), dlopt.Newton())
+        >>> quartic = lambda x: ((x - 3) ** 4).sum()
+        >>> path = dlopt.minimize(quartic, torch.zeros(2), dlopt.Newton())
         >>> path.converged, path.reason
         (True, 'gradient')
     """  # noqa: D205 - the criterion belongs into the first sentence

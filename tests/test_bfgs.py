@@ -1,6 +1,7 @@
 """BFGS: the secant equation, positive definiteness, the superlinear end, and known minima."""
 
 import itertools
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -15,6 +16,7 @@ import dlopt
 from benchmarks.more_garbow_hillstrom import INSTANCES, Instance, count_to_solve
 from dlopt.bfgs import BFGS, bfgs_update
 from dlopt.lesson.problems import quadratic, random_rotation, rosenbrock, spectrum
+from dlopt.newton import newton_step
 from dlopt.objective import Objective
 from dlopt.secant import curvature_scale, secant_pair
 
@@ -39,7 +41,8 @@ def test_secant_equation(n: int, seed: int) -> None:
     new = bfgs_update(M, s, y)
     size = float(new.abs().max() * y.abs().max())
     torch.testing.assert_close(new @ y, s, rtol=1e-9, atol=1e-12 * size + 1e-12)
-    torch.testing.assert_close(new, new.T, rtol=1e-12, atol=1e-13 * float(new.abs().max()))
+    size = float(new.abs().max())
+    torch.testing.assert_close(new, new.T, rtol=1e-12, atol=1e-13 * size)
 
 
 @settings(max_examples=60, deadline=None)
@@ -63,9 +66,21 @@ def test_without_positive_curvature_the_update_loses_positive_definiteness() -> 
     assert float(torch.linalg.eigvalsh(bfgs_update(M, s, -y))[0]) < 0
 
 
+def test_the_true_inverse_gives_newtons_step() -> None:
+    """Where M is H⁻¹ the full step is (8.32), and lands on a quadratic's minimum."""
+    q = quadratic(spectrum(5, 100.0), minimizer=torch.arange(5.0, dtype=torch.float64))
+    f = Objective(q)
+    H = f.curvature(q.x0).hessian()
+    known = replace(BFGS().init(f, q.x0), M=torch.linalg.inv(H), updates=1)
+    after = BFGS().step(f, known)
+    torch.testing.assert_close(after.x, q.x0 + newton_step(known.grad, H))
+    torch.testing.assert_close(after.x, q.minimizers[0])
+
+
 def test_the_step_follows_the_equation() -> None:
     """Each step goes along −M g, equation (8.33)."""
-    states = list(itertools.islice(dlopt.iterate(rosenbrock(), rosenbrock().x0, BFGS()), 12))
+    f = rosenbrock()
+    states = list(itertools.islice(dlopt.iterate(f, f.x0, BFGS()), 12))
     for before, after in itertools.pairwise(states):
         rho, step = -before.M @ before.grad, after.x - before.x
         cosine = rho.dot(step) / rho.norm() / step.norm()

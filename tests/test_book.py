@@ -174,6 +174,30 @@ TOO_WIDE = """() => {
         .filter((node) => !scrolls(node.parentElement.closest(".bd-main *")))
         .map((node) => node.tagName + "." + node.className).slice(0, 5);
 }"""
+OPEN_ALL = "() => document.querySelectorAll('details').forEach((node) => { node.open = true })"
+# The longest line of every box of code that is wider than its box.
+WIDE_CODE = """() => {
+    const boxes = [...document.querySelectorAll(".bd-article pre")]
+        .filter((box) => box.scrollWidth > box.clientWidth + 1);
+    const longest = (lines) => lines.reduce((a, b) => (b.length > a.length ? b : a));
+    return boxes.map((box) => longest(box.innerText.split("\\n")))
+        .map((line) => `${line.length}: ${line.trim()}`);
+}"""
+# Tables in which code stands beside words, and the map of equations: nothing may hide at the right.
+WIDE_TABLES = """() => [...document.querySelectorAll(".dlopt-table:has(code), .equation-map")]
+    .map((node) => node.closest(".pst-scrollable-table-container") || node)
+    .filter((node) => node.scrollWidth > node.clientWidth + 1)
+    .map((node) => node.getAttribute("aria-label") || node.className)"""
+# The smallest text of every picture, in the size at which it is shown.
+TEXT_SIZES = """() => [...document.querySelectorAll("figure.dlopt-figure img")].map((image) =>
+    [image.alt.slice(0, 60), Number(image.dataset.smallest)
+        * image.getBoundingClientRect().width / Number(image.getAttribute("width"))])"""
+CLIPPED_FORMULAS = """() => [...document.querySelectorAll("div.math > mjx-container")]
+    .filter((node) => node.getBoundingClientRect().right
+            > node.parentElement.getBoundingClientRect().right + 1
+        || (node.scrollWidth > node.clientWidth + 1
+            && !["auto", "scroll"].includes(getComputedStyle(node).overflowX)))
+    .map((node) => node.parentElement.id || node.parentElement.textContent.slice(0, 60))"""
 
 
 def check(visit: Visit) -> None:
@@ -202,6 +226,23 @@ def test_page_on_a_phone(visit: Visit) -> None:
         visit.choose(theme)
         check(visit)
     assert visit.axe(rules={"color-contrast": {"enabled": False}}) == []
+
+
+@each(PAGES, "desktop")
+def test_code_fits_into_its_column(visit: Visit) -> None:
+    """The pages under ``_modules`` are left out: whole files, in their own 100 columns."""
+    visit.page.evaluate(OPEN_ALL)
+    assert visit.page.evaluate(WIDE_CODE) == []
+    assert visit.page.evaluate(WIDE_TABLES) == []
+
+
+@each(PAGES, "phone")
+def test_pictures_and_formulas_can_be_read_on_a_phone(visit: Visit) -> None:
+    visit.page.evaluate(OPEN_ALL)
+    sizes = visit.page.evaluate(TEXT_SIZES)
+    assert [(alt, size) for alt, size in sizes if not size >= 8.99] == []
+    assert visit.page.evaluate(CLIPPED_FORMULAS) == []
+    assert visit.page.evaluate(TOO_WIDE) == []
 
 
 @each(["api_running.html"], "desktop")

@@ -50,7 +50,8 @@ def test_polak_ribiere() -> None:
     g, before = torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0])
     assert polak_ribiere(g, before, -before) == pytest.approx((1 * -2 + 2 * -2) / 25)
     assert polak_ribiere_plus(g, before, -before) == 0
-    assert polak_ribiere_plus(-g, before, -before) == polak_ribiere(-g, before, -before) > 0
+    positive = polak_ribiere(-g, before, -before)
+    assert polak_ribiere_plus(-g, before, -before) == positive > 0
 
 
 def test_hestenes_stiefel_solves_the_conjugacy_condition() -> None:
@@ -75,7 +76,8 @@ def test_directions_are_conjugate(n: int, rule) -> None:
     d = torch.stack([s.direction for s in first(n + 1, q, q.x0, exact(rule))[1:]])
     products = d @ q.A @ d.T
     lengths = products.diagonal().sqrt()
-    cosines = products / torch.outer(lengths, lengths) - torch.eye(n, dtype=torch.float64)
+    cosines = products / torch.outer(lengths, lengths)
+    cosines -= torch.eye(n, dtype=torch.float64)
     assert float(cosines.abs().max()) < 1e-6
     assert float(cosines.diagonal(1).abs().max()) < 1e-10
 
@@ -113,14 +115,15 @@ def test_the_rules_agree_on_a_quadratic() -> None:
 
 
 def test_algorithm_8_9() -> None:
-    """Iterates of a transcription of the algorithm with β₁ = 0 and β set to 0 every 5 steps."""
+    """The algorithm typed from the page, with β₁ = 0 and β set to 0 every 5 steps."""
     q = stretched(9, 60.0)
     theta, rho, g_before = q.x0.clone(), torch.zeros(9, dtype=torch.float64), None
     method = exact(polak_ribiere, restart_every=5, safeguard=False)
     for t, state in enumerate(first(13, q, q.x0, method)):
         torch.testing.assert_close(state.x, theta, rtol=1e-8, atol=1e-10)
         g = q.A @ (theta - q.minimizers[0])
-        beta = 0.0 if g_before is None or t % 5 == 0 else (g - g_before) @ g / (g_before @ g_before)
+        fresh = g_before is None or t % 5 == 0
+        beta = 0.0 if fresh else (g - g_before) @ g / (g_before @ g_before)
         rho = -g + beta * rho
         theta = theta - (g @ rho) / (rho @ q.A @ rho) * rho
         g_before = g

@@ -59,11 +59,16 @@ def test_value_and_gradient_are_those_of_a_training_loop(loss, targets, weight_d
 
 
 def test_it_is_the_mean_over_the_examples():
-    inputs, targets = data()
-    risk = EmpiricalRisk(network(), inputs, targets, F.mse_loss)
-    theta = risk.initial
-    single = torch.stack([risk.subset([i])(theta) for i in range(risk.m)])
-    torch.testing.assert_close(risk(theta), single.mean())
+    """Equation (8.25), with a loop over the examples and the network itself."""
+    module, (inputs, targets) = network(), data()
+    risk = EmpiricalRisk(module, inputs, targets, F.mse_loss)
+    theta = risk.initial + 0.1
+    value = risk(theta)
+    nn.utils.vector_to_parameters(theta, module.parameters())
+    losses = [F.mse_loss(module(x), y) for x, y in zip(inputs, targets, strict=True)]
+    torch.testing.assert_close(value, sum(losses) / len(losses))
+    parts = torch.stack([risk.subset([i])(theta) for i in range(risk.m)])
+    torch.testing.assert_close(value, parts.mean())
 
 
 @pytest.mark.parametrize("loss", [F.mse_loss, F.cross_entropy])

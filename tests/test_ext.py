@@ -143,6 +143,36 @@ def test_equations_lead_to_code_and_test(build) -> None:
     }
 
 
+def test_the_map_is_in_the_order_of_lessons_and_numbers(build) -> None:
+    entry = "  code: [dlopt.f]\n  tests: ['t.py::test_f']\n"
+    labels = ("eq-ours", "eq-8-9", "eq-8-28", "alg-8-8", "eq-8-10", "eq-8-2")
+    equation = "$$ a $$ ({})\n\n".format
+    files = {
+        "index.md": "# Home\n\n```{py:function} dlopt.f()\n```\n\n"
+        "```{toctree}\nsecond\nfirst\nbook/equations\n```\n",
+        "first.md": "# Of late\n\n" + equation("eq-8-2"),
+        "second.md": "# Of old\n\n"
+        + "".join(map(equation, ("eq-ours", *labels[1:3], "eq-8-10")))
+        + "```{prf:algorithm} A\n:label: alg-8-8\nJump.\n```\n",
+        "book/equations.md": "# Map\n\n```{equation-map}\n```\n",
+        "book/equations.yml": "".join(f"{label}:\n{entry}" for label in labels),
+        "t.py": "def test_f():\n    assert f\n",
+    }
+    made, _ = build(files, ["sphinx_proof", "equations", "equation_map"])
+    body = made["book/equations.html"].split("<tbody>")[1].split("</tbody>")[0]
+    lessons = re.findall("Of old|Of late", body)
+    assert lessons == ["Of old"] * 5 + ["Of late"]
+    numbers = re.findall(r"\((8\.\d+|i)\)|>(?:Algorithm )?(8\.8)[ <]", body)
+    assert ["".join(pair) for pair in numbers] == ["8.8", "8.9", "8.10", "8.28", "i", "8.2"]
+
+
+def test_the_tests_on_the_map_fit_into_a_column() -> None:
+    for entry in equation_map.load(ROOT).values():
+        for test in entry.tests:
+            source, _ = equation_map.source_of_test(ROOT, test)
+            assert [line for line in source.splitlines() if len(line) > 88] == []
+
+
 # The repository, MathJax, the API
 
 

@@ -38,12 +38,12 @@ def test_quadratic_model() -> None:
 def test_one_step_solves_a_quadratic(n: int, condition: float) -> None:
     q = stretched(n, condition, n)
     start, end = itertools.islice(dlopt.iterate(q, q.x0, Newton(damping=0.0)), 2)
-    before, after = (torch.linalg.vector_norm(s.x - q.minimizers[0]) for s in (start, end))
-    assert float(after / before) <= 1e-14 * condition * math.sqrt(n) + 1e-14
+    before, after = (float((s.x - q.minimizers[0]).norm()) for s in (start, end))
+    assert after / before <= 1e-14 * condition * math.sqrt(n) + 1e-14
 
 
 def test_damped_step() -> None:
-    """The step (8.28) solves its system, and turns into the gradient over α as α grows."""
+    """The step (8.28) solves its system, and becomes the gradient over α as α grows."""
     g = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
     H = torch.diag(torch.tensor([3.0, -1.0, 0.0], dtype=torch.float64))
     for alpha in (2.0, 1e3):

@@ -183,13 +183,30 @@ class EquationMap(SphinxDirective):
         return box
 
 
-def name_lessons(app: Sphinx, doctree: nodes.document, docname: str) -> None:
-    """Fill in the titles of the lessons, with links."""
-    equations = app.env.get_domain("math").data["objects"]
-    algorithms = getattr(app.env, "proof_list", {})
+def page_of(env: BuildEnvironment, label: str) -> str:
+    """The page on which an equation or algorithm stands, or "" if there is none."""
+    algorithm = getattr(env, "proof_list", {}).get(label, {})
+    equation = env.get_domain("math").data["objects"].get(label, ("",))
+    return str(algorithm.get("docname") or equation[0])
+
+
+def place_of(env: BuildEnvironment, label: str) -> tuple[float, ...]:
+    """By what the map is ordered: lesson, then the textbook's number, what has none last."""
+    order = env.toctree_includes.get(env.config.root_doc, [])
+    page = page_of(env, label)
+    match = EQUATION.fullmatch(label) or ALGORITHM.fullmatch(label)
+    number = map(int, match.groups()) if match else (float("inf"),)
+    return order.index(page) if page in order else len(order), *number
+
+
+def complete(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Put the map in order, and fill in the titles of the lessons, with links."""
+    for body in list(doctree.findall(nodes.tbody)):
+        rows = [(node["of"], row) for row in body.children for node in row.findall(lesson)]
+        if rows:
+            body[:] = [row for _, row in sorted(rows, key=lambda pair: place_of(app.env, pair[0]))]
     for node in list(doctree.findall(lesson)):
-        label = node["of"]
-        page = algorithms.get(label, {}).get("docname") or equations.get(label, ("",))[0]
+        page = page_of(app.env, node["of"])
         if not page:  # the reference beside it has already been reported
             node.replace_self([])
             continue
@@ -207,6 +224,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_node(lesson)
     app.add_directive("equation-map", EquationMap)
     app.connect("doctree-read", annotate, priority=600)
-    app.connect("doctree-resolved", name_lessons)
+    app.connect("doctree-resolved", complete)
     app.connect("env-get-outdated", always)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

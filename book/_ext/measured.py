@@ -22,7 +22,7 @@ from benchmarks.profiles import performance_profile
 from benchmarks.results import FOLDER, load
 from benchmarks.tables import TABLES, Cell, losses, profile_counts, solved
 from dlopt.lesson.display import figure_html
-from dlopt.lesson.plotting import arm_style, figure, legend
+from dlopt.lesson.plotting import arm_style, figure, legend, render
 
 LARGEST_RATIO = 16  # where the axis of a profile ends
 WHAT = (*TABLES, "profile", "losses", "versions")
@@ -56,8 +56,9 @@ def profile_figure(family: str) -> str:
         xlim=(1, LARGEST_RATIO), ylim=(0, 101), ylabel="runs solved (%)",
         xlabel="evaluations, as a multiple of the fewest that any needs",
     )  # fmt: skip
-    legend(ax, loc="lower right")
+    legend(ax)
     fig.axes[0].grid(axis="y", color="0.9")
+    picture = render(fig)
     out = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": "dlopt"}):  # the same bytes in every build
         fig.savefig(out, format="svg", metadata={"Date": None})
@@ -79,7 +80,7 @@ def profile_figure(family: str) -> str:
         "five perturbed ones and in five rotations. Left: how often each needs the fewest "
         "evaluations. Right: how much it solves in the end."
     )
-    return figure_html(source, alt, caption, round(fig.get_figwidth() * 96))
+    return figure_html(source, alt, caption, picture.width, picture.smallest)
 
 
 # --- The directive --------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 
@@ -15,6 +16,8 @@ _CAPTION = (
     "color:#1f1f1f;font-size:.9rem;line-height:1.4;font-weight:400;text-align:left;margin:.4rem 0 0"
 )
 _IMAGE = "display:block;max-width:100%;height:auto;margin:0;padding:0;background-color:#fff"
+READABLE = 9  # CSS pixels: no text in a picture is shown smaller
+PHONE = 320  # CSS pixels of a card's inside on a phone
 
 
 def is_live() -> bool:
@@ -41,16 +44,38 @@ def data_uri(data: bytes) -> str:
 
 
 def figure_html(
-    source: str, alt: str, caption: str, width: int, *, controls: str = "", script: str = ""
+    source: str,
+    alt: str,
+    caption: str,
+    width: int,
+    smallest: float,
+    *,
+    controls: str = "",
+    script: str = "",
 ) -> str:
-    """Return a ``<figure>``: a white card that reads the same in both themes and on a phone."""
+    """Return a ``<figure>``: a white card that reads the same in both themes and on a phone.
+
+    Args:
+        source: The picture's address.
+        alt: What the picture shows; plain text.
+        caption: What to see in it; plain text.
+        width: The picture's width in CSS pixels where there is room.
+        smallest: The size of its smallest text at this width, in CSS pixels. The picture shrinks
+            with the page as long as this can be read, and scrolls sideways beyond.
+        controls: HTML that stands above the picture.
+        script: HTML that stands below the caption.
+    """
     # A caption much wider than its picture is hard to read; the rest is padding and border.
     card = f"{_CARD};max-width:{max(width, 440) + 40}px"
+    least = min(width, math.ceil(width * READABLE / smallest))
+    # What never scrolls needs no stop on the way through the page by keyboard.
+    scrolls = ' role="group" tabindex="0" aria-label="Picture, may scroll sideways"'
     # The class dark-light keeps the book's theme from dimming the picture in its dark mode.
     return (
         f'<figure class="dlopt-figure" style="{card}">{controls}'
+        f'<div style="overflow-x:auto"{scrolls if least > PHONE else ""}>'
         f'<img class="dark-light" src="{source}" alt="{html.escape(alt)}" width="{width}" '
-        f'style="{_IMAGE}">'
+        f'data-smallest="{smallest:.4g}" style="{_IMAGE};min-width:{least}px"></div>'
         f'<figcaption style="{_CAPTION}">{html.escape(caption)}</figcaption>{script}</figure>'
     )
 

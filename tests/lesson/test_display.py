@@ -31,11 +31,24 @@ def test_a_data_uri_names_its_kind() -> None:
 
 
 def test_a_figure_escapes_its_texts_and_leaves_room_for_its_caption() -> None:
-    markup = figure_html("data:x", 'a "b"', "c < d", 200)
+    markup = figure_html("data:x", 'a "b"', "c < d", 200, 16)
     assert 'alt="a &quot;b&quot;"' in markup
     assert "c &lt; d</figcaption>" in markup
     assert "max-width:480px" in markup
-    assert "max-width:740px" in figure_html("data:x", "a", "b", 700)
+    assert "max-width:740px" in figure_html("data:x", "a", "b", 700, 16)
+
+
+@pytest.mark.parametrize(
+    ("width", "smallest", "least", "scrolls"),
+    [(460, 13.5, 307, False), (640, 12, 480, True), (640, 8, 640, True), (200, 6, 200, False)],
+)
+def test_a_picture_shrinks_as_long_as_its_smallest_text_can_be_read(
+    width: int, smallest: float, least: int, scrolls: bool
+) -> None:
+    markup = figure_html("data:x", "a", "b", width, smallest)
+    assert f"min-width:{least}px" in markup and f'data-smallest="{smallest}"' in markup
+    assert ('tabindex="0"' in markup and "aria-label=" in markup) == scrolls
+    assert "overflow-x:auto" in markup
 
 
 def test_a_card_is_html_with_a_text_beside_it() -> None:

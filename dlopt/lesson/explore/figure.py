@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from dlopt.lesson.display import require_text
-from dlopt.lesson.plotting.picture import Draw, Pixels, pixels, webp
+from dlopt.lesson.plotting.picture import Draw, Picture, render, webp
 
 COLOURS = 64
 
@@ -104,11 +104,11 @@ class Explorable:
     caption: str
     layout: list[Any] = field(default_factory=list)
 
-    def frame(self, values: dict[str, Any]) -> tuple[Pixels, str]:
+    def frame(self, values: dict[str, Any]) -> tuple[Picture, str]:
         """Return the picture at these values and its alt text."""
         written = ", ".join(f"{s.label} = {s.text(values[n])}" for n, s in self.sliders.items())
         try:
-            picture = pixels(self.draw(**values), self.layout)
+            picture = render(self.draw(**values), self.layout)
             alt = self.alt(**values) if callable(self.alt) else f"{self.alt} ({written})"
         except Exception as error:
             message = f"the figure failed at {written}: {type(error).__name__}: {error}"

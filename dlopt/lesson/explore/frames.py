@@ -14,7 +14,7 @@ from PIL import Image
 
 from dlopt.lesson.display import Card, data_uri, figure_html
 from dlopt.lesson.explore.figure import Explorable, Slider, encoded
-from dlopt.lesson.plotting.picture import Pixels, css_width
+from dlopt.lesson.plotting.picture import Pixels
 
 MAX_FRAMES = 120  # about 1 MB
 RIM = 3
@@ -59,7 +59,7 @@ def static_card(figure: Explorable) -> Card:
     start = 0
     for slider in sliders.values():
         start = start * len(slider.values) + slider.start
-    frames, order = _encode(pictures, start)
+    frames, order = _encode([picture.pixels for picture in pictures], start)
     data = {
         "frames": ["", *(data_uri(frame) for frame in frames[1:])],
         "order": order,
@@ -70,8 +70,8 @@ def static_card(figure: Explorable) -> Card:
     script = _SCRIPT.replace("DATA", json.dumps(data).replace("</", "<\\/"))
     controls = f"<div hidden>{''.join(map(_control, sliders.values()))}</div>"
     markup = figure_html(
-        data_uri(frames[0]), alts[start], figure.caption, css_width(pictures[0]),
-        controls=controls, script=script,
+        data_uri(frames[0]), alts[start], figure.caption, pictures[0].width,
+        min(picture.smallest for picture in pictures), controls=controls, script=script,
     )  # fmt: skip
     return Card(markup, f"Explorable figure: {alts[start]}")
 

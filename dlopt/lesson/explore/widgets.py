@@ -11,7 +11,6 @@ from PIL import Image
 
 from dlopt.lesson.display import data_uri, figure_html
 from dlopt.lesson.explore.figure import Explorable, Slider, encoded
-from dlopt.lesson.plotting.picture import css_width
 
 
 def live_view(figure: Explorable) -> Any:
@@ -24,8 +23,8 @@ def live_view(figure: Explorable) -> Any:
     def show() -> None:
         values = {name: control.value for name, control in controls.items()}
         picture, alt = figure.frame(values)
-        source = data_uri(encoded(Image.fromarray(picture)))
-        view.value = figure_html(source, alt, figure.caption, css_width(picture))
+        source = data_uri(encoded(Image.fromarray(picture.pixels)))
+        view.value = figure_html(source, alt, figure.caption, picture.width, picture.smallest)
 
     def moved(_: object) -> None:
         try:

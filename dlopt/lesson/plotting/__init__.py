@@ -5,7 +5,8 @@ matplotlib, and this is its one door: ``from dlopt.lesson import plotting``.
 """
 
 from dlopt.lesson.plotting.curves import convergence, matrix, power_law, spectrum, strip
-from dlopt.lesson.plotting.picture import pixels, show
+from dlopt.lesson.plotting.legends import legend
+from dlopt.lesson.plotting.picture import render, show
 from dlopt.lesson.plotting.plane import (
     arrow,
     contours,
@@ -19,14 +20,15 @@ from dlopt.lesson.plotting.style import (
     BLUE,
     DPI,
     GREEN,
+    INDIGO,
     METHODS,
     ORANGE,
     PURPLE,
     SKY,
     VERMILLION,
+    WINE,
     arm_style,
     figure,
-    legend,
     method_style,
 )
 
@@ -35,11 +37,13 @@ __all__ = [
     "BLUE",
     "DPI",
     "GREEN",
+    "INDIGO",
     "METHODS",
     "ORANGE",
     "PURPLE",
     "SKY",
     "VERMILLION",
+    "WINE",
     "arm_style",
     "arrow",
     "contours",
@@ -49,8 +53,8 @@ __all__ = [
     "matrix",
     "method_style",
     "minimum",
-    "pixels",
     "power_law",
+    "render",
     "saddle_point",
     "show",
     "spectrum",

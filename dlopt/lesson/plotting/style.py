@@ -1,7 +1,8 @@
-"""One colour and marker for each method throughout the book.
+"""One colour, dash and marker for each method throughout the book.
 
-The colours are those of Okabe and Ito, told apart by colour-blind readers; the two that are pale on
-white are drawn with a dark edge.
+Seven colours are those of Okabe and Ito, two are Paul Tol's: told apart by colour-blind readers.
+The two that are pale on white are drawn with a dark edge. Methods that share a colour differ in
+their dash: solid, dashed or dotted.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib import patheffects
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 BLACK, BLUE, VERMILLION, GREEN, PURPLE = "#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+INDIGO, WINE = "#332288", "#882255"
 ORANGE, SKY = "#E69F00", "#56B4E9"  # below 3:1 on white: always with the dark edge
 PALE = (ORANGE, SKY)
 DPI = 140
@@ -27,17 +28,17 @@ _METHODS = {
     "momentum": (VERMILLION, "s", "--", "momentum"),
     "steepest_descent": (ORANGE, "^", "-", "steepest descent"),
     "sgd": (BLACK, "o", ":", "SGD"),
-    "adam": (BLACK, "s", "--", "Adam"),
+    "adam": (BLACK, "s", "-", "Adam"),
     "newton": (BLUE, "D", "-", "Newton"),
-    "truncated_newton": (BLUE, "P", "--", "truncated Newton"),
+    "truncated_newton": (INDIGO, "P", "--", "truncated Newton"),
     "damped_newton": (SKY, "d", "-", "damped Newton"),
-    "levenberg_marquardt": (SKY, "v", "--", "Levenberg–Marquardt"),
+    "levenberg_marquardt": (WINE, "v", "--", "Levenberg–Marquardt"),
     "conjugate_gradient": (GREEN, "X", "-", "conjugate gradient"),
-    "fletcher_reeves": (GREEN, "<", "--", "Fletcher–Reeves"),
-    "polak_ribiere": (GREEN, ">", "-.", "Polak–Ribière"),
-    "polak_ribiere_plus": (GREEN, "H", ":", "Polak–Ribière+"),
+    "fletcher_reeves": (ORANGE, "<", "--", "Fletcher–Reeves"),
+    "polak_ribiere": (WINE, ">", "-", "Polak–Ribière"),
+    "polak_ribiere_plus": (INDIGO, "H", "-", "Polak–Ribière+"),
     "bfgs": (PURPLE, "h", "-", "BFGS"),
-    "lbfgs": (PURPLE, "p", "--", "L-BFGS"),
+    "lbfgs": (SKY, "p", "--", "L-BFGS"),
 }
 METHODS = tuple(_METHODS)
 
@@ -150,21 +151,3 @@ def figure(
         fig = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
         FigureCanvasAgg(fig)
         return fig, fig.subplots(rows, columns, **subplots)
-
-
-def legend(ax: Axes, **options: Any) -> Axes:
-    """Add the legend, without an entry twice.
-
-    Args:
-        ax: Axes with labelled artists.
-        **options: Passed to ``ax.legend``, such as ``loc="lower left"``.
-
-    Returns:
-        The same axes.
-    """
-    handles, labels = ax.get_legend_handles_labels()
-    unique = dict(zip(reversed(labels), reversed(handles), strict=True))
-    names = list(dict.fromkeys(labels))
-    settings = {"fontsize": 10, "framealpha": 0.9, "edgecolor": "0.8", **options}
-    ax.legend([unique[name] for name in names], names, **settings)
-    return ax

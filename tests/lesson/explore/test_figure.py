@@ -45,7 +45,7 @@ def test_a_slider_is_thinned_to_both_ends_and_starts_nearby() -> None:
 
 def test_a_frame_is_the_picture_and_its_alt_text(draw: Draw, alpha: Slider) -> None:
     picture, alt = Explorable(draw, {"alpha": alpha}, "A line", "See.").frame({"alpha": 0.123})
-    assert np.array_equal(picture, plotting.pixels(draw(0.123)))
+    assert np.array_equal(picture.pixels, plotting.render(draw(0.123)).pixels)
     assert alt == "A line (damping α = 0.1)"
     named = Explorable(draw, {"alpha": alpha}, lambda alpha: f"At {alpha}", "See.")
     assert named.frame({"alpha": 0.123})[1] == "At 0.123"

@@ -105,7 +105,7 @@ def test_every_frame_is_the_figure_at_its_values(draw: Draw, alpha: Slider) -> N
     assert page.data["order"][1] == 0  # the start is the picture itself
     combinations = [(a, b) for a in alpha.values for b in beta.values]
     for k, (a, b) in enumerate(combinations):
-        wanted = plotting.pixels(draw(a, b)).astype(int)
+        wanted = plotting.render(draw(a, b)).pixels.astype(int)
         assert np.abs(page.frame(k) - wanted).mean() < 2  # of 255: 64 colours
         assert np.abs(page.frame(k) - wanted).max() < 64
     assert np.abs(page.frame(0) - page.frame(3)).max() > 128

@@ -113,7 +113,8 @@ def test_conda_environment_is_what_the_notebooks_need() -> None:
     for name, package in {"torch": "pytorch-cpu", "matplotlib": "matplotlib-base"}.items():
         here[name] = here.pop(package)
     extras = PROJECT["optional-dependencies"]
-    lab = {"jupyterlab": bounds(extras["book"])["jupyterlab"]}
+    book = bounds(extras["book"])
+    lab = {name: book[name] for name in ("jupyterlab", "jupyterlab_myst")}
     assert here == bounds(PROJECT["dependencies"]) | bounds(extras["plot"]) | lab
 
 

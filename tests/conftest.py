@@ -1,4 +1,4 @@
-"""What all tests share: one thread unless more are asked for, and a book in small."""
+"""What all tests share: one thread unless more are asked for, a browser, a book in small."""
 
 import io
 import os
@@ -6,6 +6,7 @@ import re
 import warnings
 from pathlib import Path
 
+import chromium
 import pytest
 from execute import ENVIRONMENT, THREADS
 
@@ -15,6 +16,23 @@ os.environ.update({k: os.environ.get(k, v) if k in THREADS else v for k, v in EN
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start the longest file first: in two processes it runs beside all the others."""
     items.sort(key=lambda item: item.path.name != "test_notebooks.py")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium; without one its tests are left out, or fail where one has to be."""
+    from playwright.sync_api import sync_playwright
+
+    path = chromium.find()
+    if path is None:
+        (pytest.fail if chromium.required() else pytest.skip)(chromium.MISSING)
+    with sync_playwright() as playwright:
+        # Containers run as root, where Chromium's sandbox can't start.
+        browser = playwright.chromium.launch(
+            executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
+        yield browser
+        browser.close()
 
 
 @pytest.fixture

@@ -78,12 +78,16 @@ def test_what_a_page_shows_of_a_notebook() -> None:
     assert json.loads(sources[5].splitlines()[1]) == RECORD
 
 
-def test_a_solution_ends_after_its_code() -> None:
-    text = {**code("<details>", "solution"), "cell_type": "markdown"}
+def test_a_solution_is_one_fold_for_its_text_and_its_code() -> None:
+    written = (
+        "% <details><summary>Solution</summary>\n\n:::{dropdown} Solution\nOne\n\nTwo\n:::\n\n"
+        "% </details>"
+    )
+    text = {**code(written, "solution"), "cell_type": "markdown"}
     cells = [text, code("run()", "solution"), code("next()"), text]
-    prepared = executed.prepare(notebook(*cells))["cells"][2:]
-    sources = [cell["source"] for cell in prepared]
-    assert sources == ["<details>", "run()", "</details>", "next()", "<details>", "</details>"]
+    sources = [cell["source"] for cell in executed.prepare(notebook(*cells))["cells"][2:]]
+    shown = "<details><summary>Solution</summary>\n\nOne\n\nTwo"
+    assert sources == [shown, "run()", "</details>", "next()", shown, "</details>"]
 
 
 def test_claims_show_card_and_entry(build, monkeypatch, tmp_path: Path) -> None:

@@ -55,17 +55,19 @@ def test_filter_keeps_code_prose_and_checked_texts() -> None:
     assert clean(kept) == kept
 
 
-def test_what_a_page_folds_is_folded_live_and_nothing_else() -> None:
+def test_code_that_a_page_folds_is_folded_live_and_nothing_else() -> None:
+    tagged = [("code", "hide-input"), ("code", "solution"), ("markdown", "solution"), ("code", "x")]
     cells = [
         {"cell_type": kind, "source": "x", "metadata": {"tags": [tag], "jupyter": {"x": 1}}}
-        for kind, tag in [("code", "hide-input"), ("markdown", "solution"), ("code", "claim")]
+        for kind, tag in tagged
     ]
     kept = [cell["metadata"] for cell in clean({**NOISY, "cells": cells})["cells"]]
-    hidden = {"jupyter": {"source_hidden": True}}
+    fold = {"cellView": "form", "jupyter": {"source_hidden": True}}
     assert kept == [
-        {"tags": ["hide-input"], "cellView": "form", **hidden},
-        {"tags": ["solution"], **hidden},
-        {"tags": ["claim"]},
+        {"tags": ["hide-input"], **fold},
+        {"tags": ["solution"], **fold},
+        {"tags": ["solution"]},
+        {"tags": ["x"]},
     ]
 
 

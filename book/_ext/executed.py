@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,13 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 
 HIDDEN = {"colab", "injected-parameters"}  # cells that mean nothing on a page
+# The text of a solution as a notebook holds it. JupyterLab, which knows MyST, folds the dropdown
+# and reads the lines with % as remarks; Colab and VS Code don't, and fold the details.
+SOLUTION = re.compile(
+    r"% <details><summary>Solution</summary>\n\n:::\{dropdown\} Solution\n"
+    r"(.*)\n:::\n\n% </details>",
+    re.DOTALL,
+)
 logger = logging.getLogger(__name__)
 
 
@@ -68,9 +76,11 @@ def folded(cell: dict[str, Any]) -> bool:
     return cell["cell_type"] == "code" and "hide-input" in tags(cell)
 
 
-def with_ends(cells: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The cells; a solution, which its text opens, ends after the last of its cells."""
+def with_solutions(cells: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The cells; a solution's text opens details, and they end after the last of its cells."""
     for cell, following in zip(cells, [*cells[1:], {}], strict=True):
+        if found := "solution" in tags(cell) and SOLUTION.fullmatch("".join(cell["source"])):
+            cell = {**cell, "source": f"<details><summary>Solution</summary>\n\n{found[1]}"}
         yield cell
         if "solution" in tags(cell) and "solution" not in tags(following):
             yield {**markdown("</details>"), "id": f"{cell['id']}-end"}
@@ -83,7 +93,7 @@ def prepare(notebook: dict[str, Any]) -> dict[str, Any]:
     follow each other become one, solutions end, and a line says how long it all took.
     """
     cells: list[dict[str, Any]] = []
-    for cell in with_ends(notebook["cells"]):
+    for cell in with_solutions(notebook["cells"]):
         said = set(tags(cell))
         if HIDDEN & said or ("remove-input" in said and not cell.get("outputs")):
             continue

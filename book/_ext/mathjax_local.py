@@ -15,6 +15,9 @@ from sphinx.errors import ExtensionError
 from sphinx.util.fileutil import copy_asset
 
 MAIN = "tex-chtml.js"
+# Whoever goes through a page by keyboard would otherwise stop at each of a hundred formulas; their
+# menu opens by the mouse.
+CONFIG = {"options": {"menuOptions": {"settings": {"inTabOrder": False}}}}
 PARTS = (MAIN, "a11y", "input/tex/extensions", "output", "sre")
 
 
@@ -37,7 +40,8 @@ def copy(app: Sphinx, exception: Exception | None) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Point Sphinx to the copy."""
+    """Point Sphinx to the copy, and set it up."""
     app.config.mathjax_path = f"mathjax/{MAIN}"
+    app.config.mathjax3_config = CONFIG
     app.connect("build-finished", copy)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -19,7 +19,7 @@ from sphinx.builders.html import StandaloneHTMLBuilder
 from sphinx.search import js_index
 
 FOLDER = "book/"
-REPEATED = {"proof-content", "exercise-content", "solution-content"}
+REPEATED = {"proof-content", "exercise-content"}
 
 
 def address(docname: str, root: str) -> str:
@@ -70,7 +70,7 @@ class Builder(StandaloneHTMLBuilder):
 
 
 def number_repeated_ids(app: Sphinx, doctree: nodes.document) -> None:
-    """Number the ids that are the same in every algorithm, exercise and solution."""
+    """Number the ids that are the same in every algorithm and exercise."""
     for number, node in enumerate(doctree.findall(nodes.section), start=1):
         node["ids"] = [f"{name}-{number}" if name in REPEATED else name for name in node["ids"]]
 

@@ -27,7 +27,7 @@ METADATA: Node = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
-FOLDED = {"hide-input", "remove-input", "solution"}
+FOLDED = {"hide-input", "remove-input", "solution"}  # tags of code
 
 
 def text(lines: str | list[str]) -> str:
@@ -41,15 +41,14 @@ def tags(cell: Node) -> list[str]:
 
 
 def folded(cell: Node) -> Node:
-    """The settings by which JupyterLab and Colab fold a cell that its tags fold.
+    """The settings by which Colab and JupyterLab fold the code that a cell's tags fold.
 
     >>> folded({"cell_type": "code", "metadata": {"tags": ["hide-input"]}})
     {'cellView': 'form', 'jupyter': {'source_hidden': True}}
     """
-    if not FOLDED & set(tags(cell)):
+    if cell["cell_type"] != "code" or not FOLDED & set(tags(cell)):
         return {}
-    form = {"cellView": "form"} if cell["cell_type"] == "code" else {}
-    return {**form, "jupyter": {"source_hidden": True}}
+    return {"cellView": "form", "jupyter": {"source_hidden": True}}
 
 
 def clean(notebook: Node) -> Node:

@@ -60,7 +60,8 @@ def predict(
         parts = [_folded(name, option, meant) for option, meant in options.items()]
         lines = [f"- {option}" for option in options]
     legend = f"<legend>Predict: {html.escape(question)}</legend>"
-    markup = f'<fieldset class="dlopt-predict">\n{legend}\n{"".join(parts)}</fieldset>'
+    # A blank line between tags, or MyST in JupyterLab leaves all but the first answer open.
+    markup = "\n\n".join(['<fieldset class="dlopt-predict">', legend, *parts, "</fieldset>"])
     return Prediction(markup, "\n".join([f"Predict: {question}", *lines]))
 
 
@@ -69,12 +70,12 @@ def _folded(name: str, summary: str, meant: str) -> str:
     require_text("option", summary)
     group = f' name="predict-{name}"' if name else ""
     text = require_text("the meaning of an option", meant)
-    return f"<details{group}><summary>{html.escape(summary)}</summary>\n\n{text}\n\n</details>\n"
+    return f"<details{group}><summary>{html.escape(summary)}</summary>\n\n{text}\n\n</details>"
 
 
 def _number(unit: str) -> str:
     """Return a field to write a number into: nobody reads it but its writer."""
     return (
         '<label>Your number: <input type="number" step="any" autocomplete="off"> '
-        f"{html.escape(unit)}</label>\n"
+        f"{html.escape(unit)}</label>"
     )

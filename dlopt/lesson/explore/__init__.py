@@ -1,18 +1,20 @@
 """Explorable figures: one call, two deliveries.
 
 At a live kernel the sliders are widgets, and the figure is computed again at any value. Where the
-notebook is executed for the book (``DLOPT_STATIC=1``) it is computed once at each listed value, and
-a native range input moves through these frames: no kernel, no library, by keyboard too.
+notebook is executed for the book (``DLOPT_STATIC=1``), or ipywidgets is missing, it is computed
+once at each listed value, and a native range input moves through these frames: no kernel, no
+library, by keyboard too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 
 from dlopt.lesson.display import display, is_live, require_text
 from dlopt.lesson.explore.figure import Explorable, Slider
 from dlopt.lesson.explore.frames import static_card
-from dlopt.lesson.explore.widgets import live_view
+from dlopt.lesson.explore.widgets import show_live
 from dlopt.lesson.plotting.picture import Draw
 
 __all__ = ["Slider", "explore"]
@@ -48,4 +50,7 @@ def explore(
     if not callable(alt):
         require_text("alt", alt)
     figure = Explorable(draw, sliders, alt, caption)
-    display(live_view(figure) if is_live() else static_card(figure))
+    if is_live() and find_spec("ipywidgets"):
+        show_live(figure)
+    else:
+        display(static_card(figure))

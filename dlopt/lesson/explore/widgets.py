@@ -1,45 +1,68 @@
-"""The live kernel: widgets under which the figure is drawn anew at any value."""
+"""The live kernel: widgets under which the figure is drawn anew at any value.
+
+The picture is an ordinary output below the widgets, which it follows. So it is in the file when the
+notebook is saved, for readers without this kernel, and for nbconvert.
+"""
 
 from __future__ import annotations
 
 import html
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 from PIL import Image
 
-from dlopt.lesson.display import data_uri, figure_html
+from dlopt.lesson.display import Card, data_uri, figure_html
 from dlopt.lesson.explore.figure import Explorable, Slider, encoded
 
+_VIEW = "application/vnd.jupyter.widget-view+json"
 
-def live_view(figure: Explorable) -> Any:
-    """Return widgets that draw again whenever a slider moves."""
-    import ipywidgets
 
+def show_live(figure: Explorable) -> None:
+    """Display the sliders, and below them the picture, drawn again whenever one moves."""
+    import IPython.display
+
+    display: Callable[..., Any] = IPython.display.display
     controls = {name: _widget(slider) for name, slider in figure.sliders.items()}
-    view = ipywidgets.HTML()
-
-    def show() -> None:
-        values = {name: control.value for name, control in controls.items()}
-        picture, alt = figure.frame(values)
-        source = data_uri(encoded(Image.fromarray(picture.pixels)))
-        view.value = figure_html(source, alt, figure.caption, picture.width, picture.smallest)
+    began = time.perf_counter()
+    first = _card(figure, controls)
+    follow = time.perf_counter() - began < 0.3  # a slow figure waits until the slider rests
+    display(_sliders(figure, controls), raw=True)
+    picture = display(first, display_id=True)
 
     def moved(_: object) -> None:
         try:
-            show()
+            card = _card(figure, controls)
         except RuntimeError as error:  # a widget's callback would swallow it
-            view.value = f'<pre role="alert">{html.escape(str(error))}</pre>'
+            card = Card(f'<pre role="alert">{html.escape(str(error))}</pre>', str(error))
+        picture.update(card)
 
-    began = time.perf_counter()
-    show()
-    follow = time.perf_counter() - began < 0.3  # a slow figure waits until the slider rests
     for control in controls.values():
         if hasattr(control, "continuous_update"):
             control.continuous_update = follow
         control.observe(moved, names="value")
-    return ipywidgets.VBox([*controls.values(), view])
+
+
+def _card(figure: Explorable, controls: dict[str, Any]) -> Card:
+    """Return the picture at the values of the controls."""
+    picture, alt = figure.frame({name: control.value for name, control in controls.items()})
+    source = data_uri(encoded(Image.fromarray(picture.pixels)))
+    markup = figure_html(source, alt, figure.caption, picture.width, picture.smallest)
+    return Card(markup, f"Figure: {alt}")
+
+
+def _sliders(figure: Explorable, controls: dict[str, Any]) -> dict[str, Any]:
+    """Return the view of the controls, and what to read where widgets can't be shown."""
+    import ipywidgets
+
+    box = ipywidgets.VBox(list(controls.values()))
+    labels = ", ".join(slider.label for slider in figure.sliders.values())
+    return {
+        _VIEW: {"version_major": 2, "version_minor": 0, "model_id": box.model_id},
+        "text/plain": f"Run this cell to move the figure below: {labels}.",
+    }
 
 
 def _widget(slider: Slider) -> Any:

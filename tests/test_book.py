@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from execute import folder
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
 
 ROOT = Path(__file__).parents[1]
 BOOK = Path(os.environ.get("DLOPT_BOOK", ROOT / "_build" / "html"))
@@ -267,6 +267,56 @@ def test_sliders_move_their_pictures(visit: Visit) -> None:
         assert by_mouse == ["0", slider.get_attribute("max")]
         assert page.evaluate(BROKEN_IMAGES) == []
     assert visit.wrong == []
+
+
+LESSON = [f"notebooks/{path.stem}.html" for path in LESSONS][:1]
+SEEN = """(nodes) => nodes.map((node) => node.checkVisibility()
+    && node.getBoundingClientRect().height > 0)"""
+
+
+@each(LESSON, "desktop")
+def test_by_keyboard_one_meets_no_formula_and_sees_where_one_is(visit: Visit) -> None:
+    page = visit.page
+    assert page.locator("mjx-container").count() > 10
+    assert page.locator("mjx-container[tabindex='0']").count() == 0
+    for name in ("Toggle primary sidebar", "Download this page"):
+        button = page.get_by_label(name).first
+        button.focus()
+        page.keyboard.press("Shift+Tab")
+        page.keyboard.press("Tab")
+        assert button.evaluate("(node) => node.matches(':focus-visible')"), name
+        assert button.evaluate("(node) => getComputedStyle(node).outlineStyle") == "solid", name
+
+
+@each(LESSON, "desktop")
+def test_a_printed_lesson_is_a_handout(visit: Visit) -> None:
+    page = visit.page
+    solutions = page.locator("section > details:not(.sd-dropdown)")
+
+    def seen(selector: str) -> set[bool]:
+        return set(page.locator(selector).evaluate_all(SEEN))
+
+    visit.choose("dark")
+    for folded in (solutions, page.locator(".dlopt-predict details")):
+        folded.first.evaluate("(node) => { node.open = true }")
+    page.emulate_media(media="print", color_scheme="dark", reduced_motion="reduce")
+    page.wait_for_function("document.documentElement.dataset.theme === 'light'")
+    colours = page.evaluate("""() => ["backgroundColor", "color"].map((name) =>
+        getComputedStyle(document.body)[name].match(/\\d+/g).map(Number))""")
+    assert min(colours[0]) > 240 and max(colours[1]) < 60
+    for gone in (".bd-sidebar-primary", ".bd-sidebar-secondary", ".bd-header-article"):
+        assert seen(gone) <= {False}, gone
+    assert seen("section > details:not(.sd-dropdown) > :not(summary)") == {False}
+    assert seen(".dlopt-predict :is(legend, summary)") == {True}
+    assert seen(".dlopt-predict details > :not(summary)") == {False}
+    assert page.evaluate(TOO_WIDE) == []
+
+    page.evaluate("() => { location.hash = '#print-solutions' }")
+    for solution in solutions.all():
+        expect(solution).to_have_attribute("open", "")
+    assert True in seen("section > details:not(.sd-dropdown) pre")
+    page.emulate_media(media="screen", color_scheme="dark", reduced_motion="reduce")
+    page.wait_for_function("document.documentElement.dataset.theme === 'dark'")
 
 
 @each(["search.html?q=newton"], "desktop")

@@ -24,6 +24,7 @@ book: $(VENV)/book ## execute the notebooks and build the book in _build/html
 	@$(EXECUTE) || { echo "The pages were not built."; exit 1; }
 	@# A failed build is forgotten, or the next would not repeat the warnings of unchanged pages.
 	@$(BIN)/jupyter-book build -n -W --keep-going --quiet . || { rm -rf _build/.doctrees; exit 1; }
+	@echo "A lesson prints as a handout; with #print-solutions at the end of its address, solutions too."
 
 test: $(VENV)/test ## run everything that guards the project
 	@$(BIN)/python book/_tools/chromium.py

@@ -165,7 +165,7 @@ WIDE_CODE = """() => {
     const boxes = [...document.querySelectorAll(".bd-article pre")]
         .filter((box) => box.scrollWidth > box.clientWidth + 1);
     const longest = (lines) => lines.reduce((a, b) => (b.length > a.length ? b : a));
-    return boxes.map((box) => longest(box.innerText.split("\\n")))
+    return boxes.map((box) => longest(box.textContent.split("\\n")))
         .map((line) => `${line.length}: ${line.trim()}`);
 }"""
 # Tables in which code stands beside words, and the map of equations: nothing may hide at the right.

@@ -99,7 +99,8 @@ def beside(caption: str, rows: Sequence[tuple[str, Any, str]]) -> Card:
         file = Path(inspect.getsourcefile(function) or "").name
         place = f"{function.__name__}, {file}:{first + at[0]}"
         code = lines[at[0]].strip()
-        cells.append([html.escape(said), f"<code>{html.escape(code)}</code>", html.escape(place)])
+        line = f"<code>{html.escape(code)}</code><br><small>{html.escape(place)}</small>"
+        cells.append([html.escape(said), line])
         text.append(f"{said}\n    {code}    # {place}")
-    markup = table_html(caption, ["Algorithm", "Code", "Place"], cells, left=True)
+    markup = table_html(caption, ["Algorithm", "Code, and where it stands"], cells, left=True)
     return Card(markup, "\n".join(text))

@@ -205,21 +205,66 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ("return {**self.__dict__, **super().__getstate__()}", "return super().__getstate__()"),
     ],
     ("training/minibatches",): [
-        ("int(torch.randint(2**31, (), generator=first))", "int(seed)"),
+        ("int(torch.randint(2**31, (), generator=first))", "seed"),
         ("drawn[self._row]", "drawn[self._row * 0]"),
     ],
     ("training/rules",): [
         ("self.rho1**t", "self.rho1"),
         ("torch.add(grad, memory[0], alpha=self.momentum)", "grad + memory[0]"),
     ],
-    ("training/measure",): [
-        ("return self._weight_decay / 2 * total", "return self._weight_decay * total"),
-        ("self._network.eval()", "pass"),
-        ("self.alive &= finite", "pass"),
+    ("training/task",): [
+        ("self.weight_decay / 2 * theta", "self.weight_decay * theta"),
+        ("else targets.long()", "else targets"),
+        ("if broadcasts and targets", "if targets"),
+        ('if getattr(self.loss, "reduction", "mean") != "mean":', "if False:"),
     ],
-    ("training/many",): [
-        ("p.sub_(torch.where(log.alive.view_as(rate), rate * u, 0.0))", "p.sub_(rate * u)"),
-        ("g = g + weight_decay * p", "g = g + 2 * weight_decay * p"),
+    ("training/plan",): [
+        ("if count < 1:", "if count < 0:"),
+        ("float(self.schedule(share))", "float(self.schedule(1 - share))"),
+        ("if isinstance(value, bool):", "if False:"),
+    ],
+    ("training/history",): [
+        ('if criterion.endswith("accuracy") else scores', 'if False else scores'),
+        ("self._alive &= loss.isfinite()", "pass"),
+        ("fine = self._alive & value.isfinite()", "fine = value.isfinite()"),
+    ],
+    ("training/loop",): [
+        ("tensor.copy_(old)", "pass"),
+        ("[*self._parameters, *self._module.buffers()]", "[*self._parameters]"),
+        ("self._module.eval()", "pass"),
+        ("module.training = mode", "pass"),
+        ("examples / total", "steps / total"),
+        ("self._scale_rates(1.0)", "pass"),
+        ("clip_grad_norm_(self._parameters, self._plan.clip)", "pass"),
+    ],
+    ("training/examples",): [
+        ("positions + self.m * self._which.unsqueeze(1)", "positions"),
+        ("which = self._which[replicas]", "which = self._which[: len(self._which[replicas])]"),
+    ],
+    ("training/replicas",): [
+        ("self._judged.module.eval()", "pass"),
+        ("holder[key] = tensor\n\n\ndef", "pass\n\n\ndef"),
+        ("if holder[key] is not tensor:", "if False:"),
+        ("if t is tensor]", "if t is tensor][:1]"),
+        ("tensor.copy_(self.state[name][replica])", "tensor.copy_(self.state[name][0])"),
+        ("if p.requires_grad}", "}"),
+    ],
+    ("training/forms", "training/by_hand"): [
+        ("torch.where(constant, rows.detach(), rows)", "rows"),
+        ("padding_idx % len(weight)", "padding_idx"),
+        ("losses.sum() / shares.sum()", "losses.mean()"),
+        ("losses = losses * shares", "pass"),
+        ("new_in + r * new_old", "r * (new_in + new_old)"),
+        ("input.mT.unsqueeze(0), *args", "input.mT.unsqueeze(0) + 1, *args"),
+    ],
+    ("training/many", "training/by_hand"): [
+        ("if not bool(self.alive.all()):", "if False:"),
+        ("v, state[k]) for k, v", "v, v) for k, v"),
+        ("value=-factor", "value=-1"),
+        ("self._clip / (norms + 1e-6)", "self._clip / norms.mean()"),
+        ("clamp(max=1)", "clamp(min=0)"),
+        ("new_state = {name: tensor.clone() for name", "new_state = {name: tensor for name"),
+        ('if part == "train":', "if False:"),
     ],
     ("lesson/evidence",): [
         ("v.std(ddof=1)", "v.std(ddof=0)"),
@@ -235,8 +280,8 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
 def mutants() -> Iterator[Mutant]:
     """The faults, one by one."""
     for (module, *others), faults in FAULTS.items():
-        folder = Path("tests") / Path(module).parent
-        tests = (f"{folder}/test_{Path(module).name}.py", *(f"tests/test_{o}.py" for o in others))
+        topics = [Path("tests", topic) for topic in (module, *others)]
+        tests = tuple(path.with_name(f"test_{path.name}.py").as_posix() for path in topics)
         for old, new in faults:
             yield Mutant(f"dlopt/{module}.py", old, new, tests)
 

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from dlopt.training.replicas import extract
+from dlopt.training.replicas import Replicas
 
 SCORES = ("train_loss", "test_loss", "train_accuracy", "test_accuracy")
 """The entries of a history that have a value for each network."""
@@ -50,6 +51,44 @@ class History:
         return replace(self, **changed)
 
 
+class Record:
+    """Writes a history, one moment at a time.
+
+    Args:
+        measure: Returns loss and score of each network on a part of the data, (R,).
+        alive: Which networks have not diverged, (R,). Those whose loss is not finite are taken out.
+        parts: What they are measured on, "train" first.
+    """
+
+    def __init__(
+        self,
+        measure: Callable[[str], tuple[Tensor, Tensor | None]],
+        alive: Tensor,
+        parts: Sequence[str],
+    ) -> None:
+        self._measure, self._alive, self._parts = measure, alive, parts
+        self._rows: list[dict[str, Tensor]] = []
+
+    def add(self, **clocks: float) -> None:
+        """Measure the networks at this time of the clocks."""
+        row = {k: torch.tensor(float(v), dtype=torch.float64) for k, v in clocks.items()}
+        for part in self._parts:
+            loss, score = self._measure(part)
+            if part == "train":
+                self._alive &= loss.isfinite()
+            for name, value, failed in (("loss", loss, torch.inf), ("accuracy", score, 0.0)):
+                if value is not None:
+                    fine = self._alive & value.isfinite()
+                    row[f"{part}_{name}"] = torch.where(fine, value, failed).double().cpu()
+        self._rows.append(row)
+
+    def history(self) -> History:
+        """Return what was written."""
+        columns = {k: torch.stack([row[k] for row in self._rows]) for k in self._rows[0]}
+        missing: dict[str, Any] = dict.fromkeys(SCORES)
+        return History(**{**missing, **columns}, diverged=~self._alive.cpu())
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Grid(History):
     """A history over S seeds (second axis) and L learning rates (third axis).
@@ -61,7 +100,7 @@ class Grid(History):
 
     seeds: tuple[int, ...]
     learning_rates: tuple[float, ...]
-    _replicas: nn.Module = field(repr=False)
+    _replicas: Replicas = field(repr=False)
 
     @classmethod
     def of(
@@ -69,7 +108,7 @@ class Grid(History):
         history: History,
         seeds: Sequence[int],
         learning_rates: Sequence[float],
-        replicas: nn.Module,
+        replicas: Replicas,
     ) -> Grid:
         """Give the replicas of a history, the learning rates of each seed in turn, two axes."""
         shape = (len(seeds), len(learning_rates))
@@ -82,7 +121,7 @@ class Grid(History):
 
     def network(self, seed_index: int, rate_index: int) -> nn.Module:
         """Return a trained network, as an ordinary one; a diverged one as it last was finite."""
-        return extract(self._replicas, seed_index * len(self.learning_rates) + rate_index)
+        return self._replicas.network(seed_index * len(self.learning_rates) + rate_index)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -126,10 +165,12 @@ def tuned(grid: Grid, criterion: str = "train_loss") -> Tuned:
         >>> import torch
         >>> from dlopt.lesson.networks import mlp
         >>> from dlopt.training.many import train_many
+        >>> from dlopt.training.plan import Plan
         >>> from dlopt.training.rules import SGD
-        >>> data = torch.eye(3), torch.arange(3)
-        >>> grid = train_many(lambda g: mlp([3, 3], g), SGD(), data, seeds=range(2),
-        ...     learning_rates=[0.01, 0.1, 1.0], epochs=20)
+        >>> from dlopt.training.task import Task
+        >>> task = Task((torch.eye(3), torch.arange(3)))
+        >>> grid = train_many(lambda g: mlp([3, 3], g), SGD(), task, Plan(epochs=20),
+        ...     seeds=range(2), learning_rates=[0.01, 0.1, 1.0])
         >>> best = tuned(grid)
         >>> best.learning_rate, best.at_edge
         (1.0, True)

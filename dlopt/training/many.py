@@ -1,133 +1,37 @@
 """Train many small networks at once: seeds times learning rates times competitors as one network.
 
-Each replica has its own learning rate, one entry of a tensor [R, 1, 1], and its own minibatches.
+Each replica has its own start, learning rate and minibatches, and perhaps its own data.
 """
 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from dlopt.training.examples import Examples
 from dlopt.training.history import Grid, History
-from dlopt.training.measure import Data, Log, Loss, Metric, accuracy
-from dlopt.training.minibatches import Minibatches, at_least_one
-from dlopt.training.replicas import replicate
+from dlopt.training.loop import run
+from dlopt.training.minibatches import Minibatches
+from dlopt.training.plan import Plan, whole
+from dlopt.training.replicas import Replicas
 from dlopt.training.rules import Memory, Rule
+from dlopt.training.task import Task
 
-
-def train_replicas(
-    network: nn.Module,
-    rule: Rule,
-    data: Data,
-    *,
-    seeds: Sequence[int],
-    learning_rates: Sequence[float],
-    epochs: int,
-    batch_size: int | None = None,
-    loss: Loss = F.cross_entropy,
-    weight_decay: float = 0.0,
-    test: Data | None = None,
-    metric: Metric | None = accuracy,
-    evaluate_every: int = 1,
-    schedule: Callable[[float], float] | None = None,
-) -> History:
-    """Train R networks in place as one; the engine of ``train_many``.
-
-    A replica whose loss or gradient is not finite stays where it last was, and the others do not
-    notice. The seeds may repeat and the networks may start anywhere, so that seeds, learning
-    rates and competitors can be mixed at will.
-
-    Args:
-        network: Maps (R, batch, features) to (R, batch, outputs); each of its parameters has
-            R as its first axis, and no replica depends on another. ``replicate`` makes one.
-        rule: ``SGD`` or ``Adam``, or another ``Rule``.
-        data: Training inputs and targets, for all replicas.
-        seeds: The order of the examples for each replica, R of them.
-        learning_rates: For each replica, R of them.
-        epochs: Passes over the data.
-        batch_size: Examples a step (the last step of an epoch may have fewer); None for all.
-        loss: A function of ``torch.nn.functional``: outputs, targets, ``reduction``.
-        weight_decay: The coefficient λ of the term λ/2 ‖θ‖².
-        test: Test inputs and targets.
-        metric: What is reported besides the loss; None for nothing, as for a regression.
-        evaluate_every: Epochs from one measurement to the next.
-        schedule: Maps the share of training that is over, from 0 to below 1, to a factor for the
-            learning rates.
-
-    Returns:
-        The history; its losses have shape (T, R).
-
-    Raises:
-        ValueError: An argument is out of its range, or numbers of replicas differ.
-    """
-    replicas = len(seeds)
-    parameters = [p for p in network.parameters() if p.requires_grad]
-    if {len(learning_rates), *(len(p) for p in parameters)} != {replicas}:
-        raise ValueError(
-            "seeds, learning rates and the first axis of each parameter must have one length, got "
-            f"{replicas}, {len(learning_rates)} and {sorted({len(p) for p in parameters})}"
-        )
-    bad = [rate for rate in learning_rates if not 0 <= rate < math.inf]
-    if bad:
-        raise ValueError(f"learning rates must be finite and >= 0, got {bad[0]}")
-    log = Log(
-        network=network, replicas=replicas, data=data, test=test, loss=loss,
-        weight_decay=weight_decay, metric=metric,
-    )  # fmt: skip
-    at_least_one(epochs=epochs, evaluate_every=evaluate_every)
-    minibatches = Minibatches(log.m, batch_size, seeds, data[0].device)
-    rates = [
-        torch.tensor(learning_rates, dtype=p.dtype, device=p.device).view(-1, *[1] * (p.dim() - 1))
-        for p in parameters
-    ]
-    memories: list[Memory] = [rule.init(p.detach()) for p in parameters]
-    log.measure()
-    for epoch in range(1, epochs + 1):
-        start = time.perf_counter()
-        for batch in minibatches.epoch():
-            factor = schedule(log.examples / (epochs * log.m)) if schedule else 1.0
-            losses = log.losses(network(_rows(data[0], batch)), _rows(data[1], batch))
-            grads = torch.autograd.grad(losses.sum(), parameters)
-            # A sum shows a NaN or an infinity of any entry, without waiting for the accelerator.
-            sums = [losses.detach(), *(g.flatten(1).sum(dim=1) for g in grads)]
-            log.keep(torch.stack(sums).sum(dim=0).isfinite())
-            log.count_gradient()
-            log.count_update(batch.shape[1])
-            with torch.no_grad():
-                for i, (p, g) in enumerate(zip(parameters, grads, strict=True)):
-                    if weight_decay:
-                        g = g + weight_decay * p
-                    u, memories[i] = rule.direction(g, memories[i], log.steps)
-                    rate = rates[i] * factor if schedule else rates[i]
-                    # Not a product with 0 or 1: of a NaN that would be a NaN.
-                    p.sub_(torch.where(log.alive.view_as(rate), rate * u, 0.0))
-        bool(log.alive.any())  # waits for the accelerator
-        log.add_seconds(time.perf_counter() - start)
-        if epoch % evaluate_every == 0 or epoch == epochs:
-            log.measure()
-    return log.history()
+_AT_A_TIME = 2**15  # examples of all replicas together that are measured at once
 
 
 def train_many(
     build: Callable[[torch.Generator], nn.Module],
     rule: Rule,
-    data: Data,
+    task: Task | Sequence[Task],
+    plan: Plan,
     *,
     seeds: Sequence[int],
     learning_rates: Sequence[float],
-    epochs: int,
-    batch_size: int | None = None,
-    loss: Loss = F.cross_entropy,
-    weight_decay: float = 0.0,
-    test: Data | None = None,
-    metric: Metric | None = accuracy,
-    evaluate_every: int = 1,
-    schedule: Callable[[float], float] | None = None,
 ) -> Grid:
     """Train a small network from each seed with each learning rate, all at once.
 
@@ -136,35 +40,28 @@ def train_many(
 
     Args:
         build: Makes a network from a generator that was seeded for it, such as
-            ``lambda generator: mlp([64, 16, 10], generator)``; on the CPU, made of ``nn.Linear``
-            and of modules that act on each entry alone.
+            ``lambda generator: mlp([64, 16, 10], generator)``; see ``Replicas`` for what it may
+            be made of.
         rule: ``SGD`` or ``Adam``, or another ``Rule``.
-        data: Training inputs and targets.
+        task: What is to be learned; or S tasks, one for each seed, that differ in their data.
+        plan: For how long, and in what pieces.
         seeds: S seeds.
         learning_rates: L learning rates.
-        epochs: Passes over the data.
-        batch_size: As for ``train_replicas``, like everything that follows.
-        loss: See there.
-        weight_decay: See there.
-        test: See there.
-        metric: See there.
-        evaluate_every: See there.
-        schedule: See there.
 
     Returns:
         The history; its losses have shape (T, S, L).
 
     Raises:
-        ValueError: An argument is out of its range, or replicas of the network do not compute
-            what it computes alone.
+        ValueError: An argument is out of its range, or the network has no replicas.
 
     Example:
         >>> from dlopt.lesson.networks import mlp
         >>> from dlopt.training.history import tuned
         >>> from dlopt.training.rules import SGD
         >>> x = torch.linspace(-1, 1, 20).unsqueeze(1)
-        >>> grid = train_many(lambda g: mlp([1, 1], g), SGD(), (x, 3 * x), loss=F.mse_loss,
-        ...     metric=None, seeds=range(4), learning_rates=[0.001, 0.01, 0.1, 1e9], epochs=50)
+        >>> task = Task((x, 3 * x), loss=nn.functional.mse_loss, metric=None)
+        >>> grid = train_many(lambda g: mlp([1, 1], g), SGD(), task, Plan(epochs=50),
+        ...     seeds=range(4), learning_rates=[0.001, 0.01, 0.1, 1e9])
         >>> grid.train_loss.shape
         torch.Size([51, 4, 4])
         >>> tuned(grid).learning_rate
@@ -175,43 +72,184 @@ def train_many(
     shape = (len(seeds), len(learning_rates))
     if 0 in shape:
         raise ValueError(f"seeds and learning_rates must not be empty, got {shape} of them")
-    modules = [build(torch.Generator().manual_seed(int(seed))) for seed in seeds]
-    network = replicate([m for m in modules for _ in learning_rates])
-    _check_replicas(network, [m for m in modules for _ in learning_rates], data[0][:2].cpu())
-    network.to(data[0].device)
+    seeds = [whole("seed", seed) for seed in seeds]
+    tasks = _one_for_each("seed", task, seeds)
+    modules = [build(torch.Generator().manual_seed(seed)) for seed in seeds]
+    replicas = Replicas([m for m in modules for _ in learning_rates])
     history = train_replicas(
-        network,
+        replicas.to(tasks[0].data[0].device),
         rule,
-        data,
+        [t for t in tasks for _ in learning_rates],
+        plan,
         seeds=[seed for seed in seeds for _ in learning_rates],
         learning_rates=[rate for _ in seeds for rate in learning_rates],
-        epochs=epochs,
-        batch_size=batch_size,
-        loss=loss,
-        weight_decay=weight_decay,
-        test=test,
-        metric=metric,
-        evaluate_every=evaluate_every,
-        schedule=schedule,
     )
-    return Grid.of(history, seeds, learning_rates, network)
+    return Grid.of(history, seeds, learning_rates, replicas)
 
 
-def _rows(x: Tensor, positions: Tensor) -> Tensor:
-    """Return ``x[positions]``, five times as fast where a row is more than a number."""
-    return x.index_select(0, positions.reshape(-1)).view(*positions.shape, *x.shape[1:])
+def train_replicas(
+    replicas: Replicas,
+    rule: Rule,
+    task: Task | Sequence[Task],
+    plan: Plan,
+    *,
+    seeds: Sequence[int],
+    learning_rates: Sequence[float],
+) -> History:
+    """Train R networks in place as one; the engine of ``train_many``.
+
+    A replica whose loss or parameters are no longer finite stays where it last was, buffers
+    included, and the others do not notice. The seeds may repeat and the networks may start
+    anywhere, so that seeds, learning rates and competitors can be mixed at will.
+
+    Args:
+        replicas: The networks, on the device of the data.
+        rule: ``SGD`` or ``Adam``, or another ``Rule``.
+        task: What is to be learned; or R tasks, one for each replica, that differ in their data.
+        plan: For how long, and in what pieces.
+        seeds: The order of the examples for each replica, R of them.
+        learning_rates: For each replica, R of them.
+
+    Returns:
+        The history; its losses have shape (T, R).
+
+    Raises:
+        ValueError: An argument is out of its range, or numbers of replicas differ.
+    """
+    if {len(seeds), len(learning_rates)} != {len(replicas)}:
+        raise ValueError(
+            "seeds and learning rates must be as many as replicas, got "
+            f"{len(seeds)}, {len(learning_rates)} and {len(replicas)}"
+        )
+    seeds = [whole("seed", seed) for seed in seeds]
+    together = _Many(replicas, rule, _one_for_each("replica", task, seeds), plan, learning_rates)
+    examples = together.examples["train"]
+    minibatches = Minibatches(examples.m, plan.batch_size, seeds, replicas.theta.device)
+    together.check()
+    return run(together, list(together.examples), plan, minibatches)
 
 
-@torch.no_grad()
-def _check_replicas(network: nn.Module, modules: Sequence[nn.Module], x: Tensor) -> None:
-    """Raise ``ValueError`` unless first and last replica compute what they compute alone."""
-    together = network(x.expand(len(modules), *x.shape))
-    for i in (0, -1):
-        alone = modules[i](x)
-        if alone.shape != together.shape[1:] or not torch.allclose(
-            together[i], alone, rtol=1e-3, atol=1e-4
-        ):
-            raise ValueError(
-                "build must return a network of nn.Linear and of modules that act on each entry "
-                f"alone (no dropout, nothing that mixes examples or features), got {modules[i]}"
+class _Many:
+    """Replicas with their rule, as a trainee."""
+
+    def __init__(
+        self,
+        replicas: Replicas,
+        rule: Rule,
+        tasks: Sequence[Task],
+        plan: Plan,
+        learning_rates: Sequence[float],
+    ) -> None:
+        bad = [rate for rate in learning_rates if not 0 <= rate < math.inf]
+        if bad:
+            raise ValueError(f"learning rates must be finite and >= 0, got {bad[0]}")
+        self._replicas, self._rule, self._task, self._clip = replicas, rule, tasks[0], plan.clip
+        settings = {(t.loss, t.weight_decay, t.metric, *t.parts) for t in tasks}
+        if len(settings) != 1:
+            raise ValueError(f"tasks may differ in their data alone, got {settings}")
+        self.examples = {k: Examples([t.parts[k] for t in tasks]) for k in tasks[0].parts}
+        theta = replicas.theta
+        rates = [float(rate) for rate in learning_rates]
+        self._rates = torch.tensor(rates, dtype=theta.dtype, device=theta.device).unsqueeze(1)
+        self._memory: Memory = rule.init(theta)
+        self.alive = torch.ones(len(theta), dtype=torch.bool, device=theta.device)
+        self.evaluations = 0
+
+    def step(self, positions: Tensor, factor: float) -> bool:
+        """Update all networks; those that would leave the finite numbers stay where they are."""
+        theta, state = self._replicas.theta, self._replicas.state
+        x, y = self.examples["train"].at(positions)
+        variable = theta.detach().requires_grad_()
+        new_state = {name: tensor.clone() for name, tensor in state.items()}
+        losses = self._replicas.each(self._objective, variable, new_state, x, y, training=True)
+        (g,) = torch.autograd.grad(losses.sum(), variable)
+        self.evaluations += 1
+        if self._clip is not None:  # as torch.nn.utils.clip_grad_norm_ does it
+            norms = torch.linalg.vector_norm(g, dim=1, keepdim=True)
+            g = g * (self._clip / (norms + 1e-6)).clamp(max=1)
+        u, self._memory = self._rule.direction(g, self._memory, self.evaluations)
+        new = torch.addcmul(theta, self._rates, u, value=-factor)
+        # A sum shows a NaN or an infinity of any entry.
+        self.alive &= (losses.detach() + new.sum(dim=1)).isfinite()
+        if not bool(self.alive.all()):
+            new = _where(self.alive, new, theta)
+            new_state = {k: _where(self.alive, v, state[k]) for k, v in new_state.items()}
+        self._replicas.theta, self._replicas.state = new, new_state
+        return True
+
+    @torch.no_grad()
+    def measure(self, part: str) -> tuple[Tensor, Tensor | None]:
+        """Return loss and score of each network, (R,), as many networks at a time as fit."""
+        replicas, examples, task = self._replicas, self.examples[part], self._task
+
+        def judge(module: nn.Module, theta: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Any]:
+            outputs = module(x)
+            if part == "train":
+                return task.objective(outputs, y, theta), outputs
+            return task.mean_loss(outputs, y), outputs
+
+        losses, scores = [], []
+        size = max(1, _AT_A_TIME // examples.m)
+        for start in range(0, len(replicas), size):
+            rows = slice(start, start + size)
+            x, y = examples.whole(rows)
+            theta, state = replicas.theta[rows], {k: v[rows] for k, v in replicas.state.items()}
+            loss, outputs = replicas.each(judge, theta, state, x, y, training=False)
+            losses.append(loss)
+            if task.metric is not None:
+                each = (task.metric(_pick(outputs, i), targets) for i, targets in enumerate(y))
+                scores += [torch.as_tensor(score) for score in each]
+        return torch.cat(losses), torch.stack(scores) if scores else None
+
+    @torch.no_grad()
+    def check(self) -> None:
+        """Raise ``ValueError`` unless first and last network compute here what they do alone."""
+        replicas = self._replicas
+        few = torch.arange(min(16, self.examples["train"].m), device=replicas.theta.device)
+        x, _ = self.examples["train"].at(few.expand(len(replicas), -1))
+        state = {name: tensor.clone() for name, tensor in replicas.state.items()}
+        try:
+            together = replicas.each(
+                lambda module, theta, x: module(x), replicas.theta, state, x, training=True
             )
+        except RuntimeError as error:
+            if "vmap" not in str(error) and "atching rule" not in str(error):
+                raise
+            raise ValueError(
+                f"torch.vmap must be able to run the network, train it alone instead: {error}"
+            ) from error
+        for i in (0, -1):
+            alone = replicas.network(i)(x[i])
+            try:
+                torch.testing.assert_close(_pick(together, i), alone, rtol=1e-3, atol=1e-4)
+            except AssertionError as error:
+                raise ValueError(
+                    "networks of one architecture must compute the same function of their "
+                    f"parameters and buffers, train them alone instead: {error}"
+                ) from error
+
+    def _objective(self, module: nn.Module, theta: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        """Return J of one network."""
+        return self._task.objective(module(x), y, theta)
+
+
+def _one_for_each(name: str, task: Task | Sequence[Task], seeds: Sequence[int]) -> list[Task]:
+    """Return as many tasks as seeds."""
+    tasks = [task] * len(seeds) if isinstance(task, Task) else list(task)
+    if len(tasks) != len(seeds):
+        raise ValueError(f"tasks must be one for each {name}, got {len(tasks)} for {len(seeds)}")
+    return tasks
+
+
+def _where(alive: Tensor, new: Tensor, old: Tensor) -> Tensor:
+    """Return the new rows of what is alive, and the old ones of what isn't."""
+    return torch.where(alive.view(-1, *[1] * (new.dim() - 1)), new, old)
+
+
+def _pick(outputs: Any, i: int) -> Any:
+    """Return what one of several networks returned."""
+    if isinstance(outputs, Tensor):
+        return outputs[i]
+    if isinstance(outputs, dict):
+        return {name: _pick(output, i) for name, output in outputs.items()}
+    return type(outputs)(_pick(output, i) for output in outputs)

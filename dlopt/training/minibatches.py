@@ -17,9 +17,6 @@ class Minibatches:
         seeds: R seeds. Equal ones see equal minibatches.
         device: Where the positions are needed.
 
-    Raises:
-        ValueError: ``size`` is below 1.
-
     Example:
         >>> minibatches = Minibatches(5, 2, seeds=[0, 1, 0])
         >>> [batch.shape for batch in minibatches.epoch()]
@@ -33,25 +30,18 @@ class Minibatches:
         seeds: Sequence[int],
         device: torch.device | str = "cpu",
     ) -> None:
-        self._m, self._size, self._device = m, m if size is None else size, device
-        at_least_one(batch_size=self._size)
+        self.m = m
+        self._size, self._device = m if size is None else size, device
         self._streams = {seed: _stream(seed) for seed in seeds}
         self._row = torch.tensor([list(self._streams).index(seed) for seed in seeds])
 
     def epoch(self) -> Iterator[Tensor]:
         """Yield the positions of one epoch's examples, (R, batch) at a time."""
-        drawn = torch.stack([torch.randperm(self._m, generator=g) for g in self._streams.values()])
+        drawn = torch.stack([torch.randperm(self.m, generator=g) for g in self._streams.values()])
         yield from torch.split(drawn[self._row].to(self._device), self._size, dim=1)
-
-
-def at_least_one(**counts: int) -> None:
-    """Raise ``ValueError`` for a count below 1."""
-    for name, value in counts.items():
-        if value < 1:
-            raise ValueError(f"{name} must be >= 1, got {value}")
 
 
 def _stream(seed: int) -> torch.Generator:
     """Return the stream that shuffles the examples: another one than that of the start."""
-    first = torch.Generator().manual_seed(int(seed))
+    first = torch.Generator().manual_seed(seed)
     return torch.Generator().manual_seed(int(torch.randint(2**31, (), generator=first)))

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from dlopt.training.history import Grid, History, tuned
+from dlopt.training.replicas import Replicas
 
 
 def grid(last, rates, *, accuracies=None):
@@ -25,7 +26,7 @@ def grid(last, rates, *, accuracies=None):
         diverged=losses[-1].isinf(),
         seeds=tuple(range(len(last))),
         learning_rates=tuple(rates),
-        _replicas=nn.Identity(),
+        _replicas=Replicas([nn.Linear(1, 1)]),
     )
 
 

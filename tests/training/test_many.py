@@ -1,5 +1,6 @@
-"""Many networks at once are trained exactly as each would be alone."""
+"""Many networks at once: what a seed decides, divergence, data of their own, refusals."""
 
+import math
 import time
 from itertools import product
 
@@ -13,64 +14,34 @@ from dlopt.training.history import tuned
 from dlopt.training.loop import train
 from dlopt.training.many import train_many, train_replicas
 from dlopt.training.minibatches import Minibatches
-from dlopt.training.replicas import replicate
+from dlopt.training.plan import Plan
+from dlopt.training.replicas import Replicas
 from dlopt.training.rules import SGD, Adam
+from dlopt.training.task import Task
 from tests.training.classes import build, build_unbounded, classes, seeded
+from tests.training.kinds import kind, points
 
-ARMS = {
-    "plain": (SGD(), torch.optim.SGD, {}),
-    "momentum": (SGD(momentum=0.9), torch.optim.SGD, {"momentum": 0.9}),
-    "Adam": (Adam(), torch.optim.Adam, {}),
-}
+PLAIN = SGD()
 
 
-@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
-@pytest.mark.parametrize(("rule", "optimizer", "settings"), ARMS.values(), ids=ARMS)
-def test_many_equal_a_handwritten_loop_with_torch(rule, optimizer, settings, weight_decay):
-    data, test = classes(), classes(20, seed=1)
-    seeds, rates = [3, 4], [0.01, 0.1]
-    grid = train_many(
-        build, rule, data, seeds=seeds, learning_rates=rates, epochs=12, loss=F.cross_entropy,
-        weight_decay=weight_decay, test=test,
-    )  # fmt: skip
-    for (i, seed), (j, rate) in product(enumerate(seeds), enumerate(rates)):
-        module = build(seeded(seed))
-        alone = optimizer(module.parameters(), lr=rate, weight_decay=weight_decay, **settings)
-        for epoch in range(13):
-            with torch.no_grad():
-                theta = nn.utils.parameters_to_vector(module.parameters())
-                loss = F.cross_entropy(module(data[0]), data[1])
-                penalty = weight_decay / 2 * theta @ theta
-                hits = module(test[0]).argmax(dim=1) == test[1]
-            assert float(grid.train_loss[epoch, i, j]) == pytest.approx(float(loss + penalty))
-            assert float(grid.test_accuracy[epoch, i, j]) == pytest.approx(
-                float(hits.double().mean())
-            )
-            alone.zero_grad()
-            F.cross_entropy(module(data[0]), data[1]).backward()
-            alone.step()
+def many(build=build, rule=PLAIN, task=None, plan=None, *, seeds=(0,), learning_rates=(0.1,)):
+    """Train with what is given, and else with little."""
+    task, plan = task or Task(classes()), plan or Plan(epochs=3, batch_size=10)
+    return train_many(build, rule, task, plan, seeds=seeds, learning_rates=learning_rates)
 
 
-@pytest.mark.parametrize(("rule", "optimizer", "settings"), ARMS.values(), ids=ARMS)
-def test_many_equal_the_plain_loop_on_minibatches(rule, optimizer, settings):
-    data = classes(50)
+def test_many_equal_the_plain_loop():
+    task, plan = Task(classes(50), test=classes(20, seed=1)), Plan(4, 16, evaluate_every=2)
     seeds, rates = [3, 4, 5], [0.01, 0.1]
-    grid = train_many(
-        build, rule, data, seeds=seeds, learning_rates=rates, epochs=4, batch_size=16, test=data,
-        evaluate_every=2,
-    )  # fmt: skip
+    grid = many(rule=Adam(), task=task, plan=plan, seeds=seeds, learning_rates=rates)
     for (i, seed), (j, rate) in product(enumerate(seeds), enumerate(rates)):
         module = build(seeded(seed))
-        history = train(
-            module, optimizer(module.parameters(), lr=rate, **settings), data, epochs=4,
-            batch_size=16, seed=seed, test=data, evaluate_every=2,
-        )  # fmt: skip
+        history = train(module, torch.optim.Adam(module.parameters(), rate), task, plan, seed=seed)
         for name in ("train_loss", "test_loss", "train_accuracy", "test_accuracy"):
             torch.testing.assert_close(getattr(grid, name)[:, i, j], getattr(history, name))
         for name in ("epochs", "steps", "evaluations"):
             assert torch.equal(getattr(grid, name), getattr(history, name))
-        for p, q in zip(grid.network(i, j).parameters(), module.parameters(), strict=True):
-            torch.testing.assert_close(p, q)
+        torch.testing.assert_close(grid.network(i, j).state_dict(), module.state_dict())
     assert grid.epochs.tolist() == [0, 2, 4]
     assert grid.steps.tolist() == [0, 8, 16]  # 16 + 16 + 16 + 2 examples an epoch
     assert (grid.seconds.diff() > 0).all()
@@ -78,28 +49,28 @@ def test_many_equal_the_plain_loop_on_minibatches(rule, optimizer, settings):
 
 def test_many_regression_and_log_odds():
     x, y = classes()
-    line = (x, x @ torch.ones(4, 2).double())
-    grid = train_many(
-        lambda g: mlp([4, 2], g, dtype=torch.float64), SGD(), line, seeds=[0],
-        learning_rates=[0.3], epochs=100, loss=F.mse_loss, metric=None,
+    line = Task((x, x @ torch.ones(4, 2).double()), F.mse_loss, metric=None)
+    grid = many(
+        lambda g: mlp([4, 2], g, dtype=torch.float64), task=line, plan=Plan(100),
+        learning_rates=[0.3],
     )  # fmt: skip
     assert grid.train_loss[-1] < 1e-6
     assert grid.train_accuracy is None
-    odds = (x, (y > 0).double().unsqueeze(1))
-    grid = train_many(
-        lambda g: mlp([4, 1], g, dtype=torch.float64), SGD(), odds, seeds=[0],
-        learning_rates=[1.0], epochs=100, loss=F.binary_cross_entropy_with_logits,
+    odds = Task((x, (y > 0).double().unsqueeze(1)), F.binary_cross_entropy_with_logits)
+    grid = many(
+        lambda g: mlp([4, 1], g, dtype=torch.float64), task=odds, plan=Plan(100),
+        learning_rates=[1.0],
     )  # fmt: skip
     assert grid.train_accuracy[-1] > 0.95
 
 
 def test_a_diverging_replica_leaves_the_others_alone():
-    data = classes()
+    task, plan = Task(classes(), test=classes()), Plan(epochs=5, batch_size=10)
 
     def run(second):
-        return train_many(
-            build_unbounded, SGD(momentum=0.9), data, seeds=[0, 1], learning_rates=[0.05, second],
-            epochs=5, batch_size=10, test=data,
+        return many(
+            build_unbounded, SGD(momentum=0.9), task, plan, seeds=[0, 1],
+            learning_rates=[0.05, second],
         )  # fmt: skip
 
     calm, wild = run(0.05), run(1e200)
@@ -118,6 +89,25 @@ def test_a_diverging_replica_leaves_the_others_alone():
     best = tuned(wild)
     assert best.learning_rate == 0.05
     assert best.scores[1].isinf()
+
+
+def test_what_diverges_stays_where_it_last_was_finite_buffers_too():
+    """The last finite step of the plain loop, which puts the same back."""
+    rate, plan = 1e308, Plan(epochs=3, batch_size=8)
+    start = kind("batch norm")(seeded(0))
+    replicas = Replicas([kind("batch norm")(seeded(1)), start, start])
+    task = Task(points())
+    history = train_replicas(
+        replicas, SGD(), task, plan, seeds=[0] * 3, learning_rates=[0.01, rate, 0.0]
+    )
+    assert history.diverged.tolist() == [False, True, False]
+    torch.testing.assert_close([*replicas.network(2).parameters()], [*start.parameters()])
+    alone = kind("batch norm")(seeded(0))
+    alone.load_state_dict(start.state_dict())
+    assert train(alone, torch.optim.SGD(alone.parameters(), rate), task, plan).diverged
+    torch.testing.assert_close(replicas.network(1).state_dict(), alone.state_dict())
+    assert replicas.network(0)[1].num_batches_tracked == 18
+    assert replicas.network(1)[1].num_batches_tracked < 18
 
 
 class Root(nn.Module):
@@ -139,35 +129,33 @@ def test_a_gradient_that_is_not_finite_is_caught_before_it_does_harm():
 
     signs = [bool(flat(seeded(seed))[0].weight.any()) for seed in range(6)]
     assert 0 < sum(signs) < 6
-    grid = train_many(flat, SGD(), classes(), seeds=range(6), learning_rates=[0.01], epochs=3)
+    grid = many(flat, seeds=range(6), learning_rates=[0.01])
     assert grid.diverged[:, 0].tolist() == [not fine for fine in signs]
     for i in range(6):
         assert all(p.isfinite().all() for p in grid.network(i, 0).parameters())
 
 
-@pytest.mark.parametrize("widths", [[2, 1], [2, 8, 1]])
-def test_the_minibatches_depend_on_the_seed_alone(widths):
-    seen = []
-
-    def loss(outputs, targets, reduction):
-        if torch.is_grad_enabled():
-            seen.append(targets.view(4, -1))
-        return F.mse_loss(outputs, targets, reduction=reduction)
-
-    train_many(
-        lambda g: mlp(widths, g), SGD(), (torch.randn(12, 2), torch.arange(12.0).unsqueeze(1)),
-        seeds=[8, 7], learning_rates=[0.1, 0.2], epochs=2, batch_size=5, loss=loss, metric=None,
+def test_the_minibatches_depend_on_the_seed_alone():
+    """With this loss a bias adds up the targets of a minibatch, each time with another factor."""
+    data = torch.zeros(12, 1).double(), torch.arange(12.0).double().unsqueeze(1)
+    task = Task(data, lambda outputs, targets: (outputs * targets).sum(), metric=None)
+    plan = Plan(epochs=2, batch_size=5, schedule=lambda share: share)
+    grid = many(
+        lambda g: mlp([1, 1], g, init="glorot", dtype=torch.float64), task=task, plan=plan,
+        seeds=[8, 7], learning_rates=[0.1, 0.2],
     )  # fmt: skip
-    minibatches = Minibatches(12, 5, [8, 8, 7, 7])
-    expected = [*minibatches.epoch(), *minibatches.epoch()]
-    assert all(map(torch.equal, seen, expected)) and len(seen) == len(expected)
+    minibatches = Minibatches(12, 5, [8, 7])
+    batches = [*minibatches.epoch(), *minibatches.epoch()]
+    sums = torch.stack([data[1][batch].sum(dim=(1, 2)) for batch in batches], dim=1)
+    factors = torch.tensor([0, 5, 10, 12, 17, 22]).double() / 24
+    for i, rate in product(range(2), [0.1, 0.2]):
+        bias = grid.network(i, [0.1, 0.2].index(rate))[0].bias
+        assert bias.item() == pytest.approx(-rate * float(sums[i] @ factors))
 
 
 def test_a_seed_decides_start_and_result():
     def run(seeds):
-        return train_many(
-            build, Adam(), classes(), seeds=seeds, learning_rates=[0.1], epochs=3, batch_size=10
-        ).train_loss[:, :, 0]
+        return many(rule=Adam(), seeds=seeds).train_loss[:, :, 0]
 
     first, second = run([1, 2]), run([1, 2])
     assert torch.equal(first, second)
@@ -177,7 +165,7 @@ def test_a_seed_decides_start_and_result():
 
 def test_the_global_random_numbers_are_left_alone():
     before = torch.get_rng_state()
-    train_many(build, SGD(), classes(), seeds=[0], learning_rates=[0.1], epochs=2, batch_size=9)
+    many()
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -188,64 +176,110 @@ def test_a_schedule_scales_the_learning_rates():
         shares.append(share)
         return 1.0 if share < 0.5 else 0.0
 
-    grid = train_many(
-        build, SGD(), classes(40), seeds=[0], learning_rates=[0.1], epochs=4, batch_size=20,
-        schedule=schedule,
-    )  # fmt: skip
+    grid = many(task=Task(classes(40)), plan=Plan(4, 20, schedule=schedule))
     assert shares == [i / 8 for i in range(8)]
     losses = grid.train_loss[:, 0, 0]
     assert losses[2] == losses[3] == losses[4] < losses[1] < losses[0]
 
 
-def test_replicas_mix_seeds_rates_and_competitors():
-    data = classes()
-    starts = [mlp([4, 6, 3], seeded(0), init=init) for init in ("torch", "glorot")]
-    network = replicate([m.double() for m in starts])
+def test_many_stop_in_time():
+    start = time.perf_counter()
+    grid = many(plan=Plan(10**7, evaluate_every=10**7, max_seconds=0.05))
+    assert 0.05 <= grid.seconds[-1] < time.perf_counter() - start < 30
+    assert grid.train_loss.shape == (2, 1, 1)
+
+
+def test_replicas_mix_seeds_rates_competitors_and_data():
+    starts = [mlp([4, 6, 3], seeded(0), init=init).double() for init in ("torch", "glorot")]
+    tasks = [Task(classes(30, seed=s), test=classes(20, seed=s + 9)) for s in (0, 1)]
+    plan = Plan(epochs=3, batch_size=10)
     history = train_replicas(
-        network, SGD(), data, seeds=[5, 5], learning_rates=[0.1, 0.2], epochs=3, batch_size=10
+        Replicas(starts), SGD(), tasks, plan, seeds=[5, 5], learning_rates=[0.1, 0.2]
     )
-    for r, (module, rate) in enumerate(zip(starts, (0.1, 0.2), strict=True)):
+    for r, (module, rate, task) in enumerate(zip(starts, (0.1, 0.2), tasks, strict=True)):
         optimizer = torch.optim.SGD(module.parameters(), lr=rate)
-        alone = train(module, optimizer, data, epochs=3, batch_size=10, seed=5)
-        torch.testing.assert_close(history.train_loss[:, r], alone.train_loss)
+        alone = train(module, optimizer, task, plan, seed=5)
+        for name in ("train_loss", "test_loss", "train_accuracy", "test_accuracy"):
+            torch.testing.assert_close(getattr(history, name)[:, r], getattr(alone, name))
+
+
+def test_measuring_a_few_replicas_at_a_time_changes_nothing(monkeypatch):
+    def run():
+        return many(task=Task(classes(), test=classes(7)), seeds=[0, 1, 2])
+
+    whole = run()
+    monkeypatch.setattr("dlopt.training.many._AT_A_TIME", 100)  # two at a time, then one
+    pieces = run()
+    for name in ("train_loss", "test_loss", "train_accuracy", "test_accuracy"):
+        torch.testing.assert_close(getattr(pieces, name), getattr(whole, name))
+
+
+class Fork(nn.Sequential):
+    """A network that asks what its inputs are."""
+
+    def forward(self, x):
+        return super().forward(x if x.sum() > 0 else -x)
+
+
+class Forgetful(nn.Sequential):
+    """A network that replaces its buffer."""
+
+    def __init__(self, *modules):
+        super().__init__(*modules)
+        self.register_buffer("seen", torch.zeros(()).double())
+
+    def forward(self, x):
+        self.seen = self.seen + 1
+        return super().forward(x)
+
+
+def scaled(generator):
+    """A network with a number that is neither parameter nor buffer."""
+    module = build(generator)
+    scale = float(torch.rand((), generator=generator))
+    module[1].forward = lambda x: scale * x
+    return module
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"seeds": []}, "must not be empty"),
+        ({"seeds": [0, 0.5]}, "seed must be a whole number, got 0.5"),
         ({"learning_rates": [-0.1]}, "learning rates must be finite and >= 0, got -0.1"),
-        ({"epochs": 0}, "epochs must be >= 1, got 0"),
-        ({"batch_size": 0}, "batch_size must be >= 1, got 0"),
-        ({"evaluate_every": 0}, "evaluate_every must be >= 1, got 0"),
+        ({"learning_rates": [math.nan]}, "learning rates must be finite and >= 0, got nan"),
+        ({"task": [Task(classes())]}, "one for each seed, got 1 for 2"),
+        ({"task": [Task(classes()), Task(classes(9))]}, "of one shape, got .*50, 4.*9, 4"),
         (
-            {"build": lambda g: nn.Sequential(build(g), nn.Softmax(dim=0))},
-            "modules that act on each entry alone .* got Sequential",
+            {"task": [Task(classes()), Task(classes(), weight_decay=0.1)]},
+            "differ in their data alone",
         ),
+        ({"build": lambda g: nn.Sequential(build(g), nn.Dropout(0.5))}, "random"),
+        ({"build": lambda g: Fork(build(g))}, "data-dependent control flow"),
+        ({"build": lambda g: Forgetful(build(g))}, "buffer seen must be changed in place"),
+        ({"build": scaled}, "must compute the same function"),
     ],
 )
 def test_wrong_arguments_are_named(change, message):
-    usual = {"build": build, "seeds": [0, 1], "learning_rates": [0.1], "epochs": 1}
     with pytest.raises(ValueError, match=message):
-        train_many(rule=SGD(), data=classes(), **usual | change)
+        many(**{"seeds": [0, 1]} | change)
 
 
 def test_replicas_that_do_not_fit_are_rejected():
-    network = replicate([nn.Linear(4, 3)])
-    with pytest.raises(ValueError, match=r"one length, got 2, 2 and \[1\]"):
-        train_replicas(network, SGD(), classes(), seeds=[0, 1], learning_rates=[1, 2], epochs=1)
+    replicas = Replicas([nn.Linear(4, 3)])
+    with pytest.raises(ValueError, match="as many as replicas, got 2, 2 and 1"):
+        train_replicas(
+            replicas, SGD(), Task(classes()), Plan(1), seeds=[0, 1], learning_rates=[1, 2]
+        )
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_many_on_a_gpu():
-    data = classes()
-    there = tuple(t.cuda() for t in data)
-    runs = [
-        train_many(build, Adam(), d, seeds=[0, 1], learning_rates=[0.1], epochs=3, batch_size=10)
-        for d in (data, there)
-    ]
+    task = Task(classes())
+    runs = [many(build, Adam(), t, seeds=[0, 1]) for t in (task, task.to("cuda"))]
     torch.testing.assert_close(runs[0].train_loss, runs[1].train_loss)
     assert not runs[1].train_loss.is_cuda
+    assert next(runs[1].network(0, 0).parameters()).is_cuda
 
 
 def test_many_at_once_are_several_times_as_fast_as_one_after_the_other():
@@ -253,9 +287,9 @@ def test_many_at_once_are_several_times_as_fast_as_one_after_the_other():
     seeds = range(20)
 
     def together():
-        train_many(
-            lambda g: mlp([4, 8, 3], g), SGD(momentum=0.9), data, seeds=seeds,
-            learning_rates=[0.1], epochs=10, batch_size=20, evaluate_every=10,
+        many(
+            lambda g: mlp([4, 8, 3], g), SGD(momentum=0.9), Task(data),
+            Plan(10, 20, evaluate_every=10), seeds=seeds,
         )  # fmt: skip
 
     def alone():

@@ -2,10 +2,9 @@
 
 from itertools import chain
 
-import pytest
 import torch
 
-from dlopt.training.minibatches import Minibatches, at_least_one
+from dlopt.training.minibatches import Minibatches
 
 
 def epochs(count, *arguments):
@@ -39,10 +38,3 @@ def test_the_order_is_drawn_apart_from_the_start_and_from_the_global_random_numb
     ((batch,),) = epochs(1, 50, None, [0])
     assert torch.equal(torch.get_rng_state(), before)
     assert not torch.equal(batch[0], torch.randperm(50, generator=torch.Generator().manual_seed(0)))
-
-
-def test_counts_start_at_one():
-    with pytest.raises(ValueError, match="batch_size must be >= 1, got 0"):
-        Minibatches(12, 0, [0])
-    with pytest.raises(ValueError, match="epochs must be >= 1, got -1"):
-        at_least_one(evaluate_every=1, epochs=-1)

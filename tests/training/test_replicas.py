@@ -1,88 +1,91 @@
-"""Replicas compute what the networks compute alone."""
+"""Replicas hold what the networks hold, and compute what they compute alone."""
+
+import pickle
 
 import pytest
 import torch
 from torch import nn
 
-from dlopt.training.replicas import ReplicatedLinear, extract, replicate
+from dlopt.training.replicas import Replicas
+from tests.training.classes import seeded
+from tests.training.kinds import KINDS, kind, points
 
 
-class Skip(nn.Module):
-    """A network whose forward pass is no mere sequence."""
-
-    def __init__(self):
-        super().__init__()
-        self.inner = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
-        self.outer = nn.Linear(4, 2, bias=False)
-
-    def forward(self, x):
-        return self.outer(x + self.inner(x))
+def three(name):
+    return [kind(name)(seeded(seed)) for seed in range(3)]
 
 
-BUILD = {
-    "sequence": lambda: nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2)),
-    "one layer": lambda: nn.Linear(4, 2),
-    "no bias": lambda: nn.Sequential(nn.Linear(4, 2, bias=False)),
-    "skip": Skip,
-    "one activation twice": lambda: (
-        lambda f: nn.Sequential(nn.Linear(4, 3), f, nn.Linear(3, 3), f, nn.Linear(3, 2))
-    )(nn.Sigmoid()),
-}
+def run(module, theta, x):
+    return module(x)
 
 
-@pytest.mark.parametrize("build", BUILD.values(), ids=BUILD)
-def test_replicas_compute_what_the_networks_compute_alone(build):
-    modules = [build().double() for _ in range(3)]
-    together = replicate(modules)
-    x = torch.randn(3, 5, 4).double()
-    outputs = together(x)
-    assert outputs.shape == (3, 5, 2)
+def each(replicas, x, *, training):
+    state = {k: v.clone() for k, v in replicas.state.items()}
+    return replicas.each(run, replicas.theta, state, x, training=training), state
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("name", KINDS)
+def test_replicas_compute_what_the_networks_compute_alone(name, training):
+    modules = three(name)
+    replicas = Replicas(modules)
+    x = torch.stack([points(7, seed=s)[0] for s in range(3)])
+    together, state = each(replicas, x, training=training)
     for r, module in enumerate(modules):
-        torch.testing.assert_close(outputs[r], module(x[r]), rtol=1e-12, atol=1e-14)
+        alone = module.train(training)(x[r])
+        picked = tuple(o[r] for o in together) if isinstance(together, tuple) else together[r]
+        torch.testing.assert_close(picked, alone, rtol=1e-12, atol=1e-12)
+        for key, buffer in module.named_buffers():
+            torch.testing.assert_close(state[key][r], buffer, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("build", BUILD.values(), ids=BUILD)
-def test_gradients_of_the_sum_are_those_of_each_alone(build):
-    modules = [build().double() for _ in range(3)]
-    together = replicate(modules)
-    x = torch.randn(3, 5, 4).double()
-    together(x).square().mean(dim=(1, 2)).sum().backward()
+@pytest.mark.parametrize("name", KINDS)
+def test_a_network_taken_out_is_the_one_put_in_and_shares_no_memory(name):
+    modules = three(name)
+    replicas = Replicas(modules)
     for r, module in enumerate(modules):
-        module(x[r]).square().mean().backward()
-    stacked = [torch.stack(ps) for ps in zip(*(gradients(m) for m in modules), strict=True)]
-    for p, expected in zip(together.parameters(), stacked, strict=True):
-        torch.testing.assert_close(p.grad, expected, rtol=1e-11, atol=1e-14)
-
-
-def gradients(module):
-    """The gradients in the layout of the replicas: weights transposed, biases as rows."""
-    return [p.grad.T if p.dim() == 2 else p.grad[None] for p in module.parameters()]
-
-
-@pytest.mark.parametrize("build", BUILD.values(), ids=BUILD)
-def test_extract_undoes_replicate_and_shares_no_memory(build):
-    modules = [build() for _ in range(3)]
-    together = replicate(modules)
-    for r, module in enumerate(modules):
-        alone = extract(together, r)
+        alone = replicas.network(r)
         assert repr(alone) == repr(module)
-        assert alone.state_dict().keys() == module.state_dict().keys()
-        for name, value in alone.state_dict().items():
-            assert torch.equal(value, module.state_dict()[name])
-        for p in alone.parameters():
-            p.data.zero_()
-            assert p.requires_grad
-    for p, kept in zip(modules[0].parameters(), extract(together, 0).parameters(), strict=True):
-        assert torch.equal(p, kept)
-        p.data.zero_()
-        assert kept.abs().max() > 0
+        assert [*alone.state_dict()] == [*module.state_dict()]
+        for (key, value), theirs in zip(
+            alone.state_dict().items(), module.state_dict().values(), strict=True
+        ):
+            assert torch.equal(value, theirs), key
+        for p, q in zip(alone.parameters(), module.parameters(), strict=True):
+            assert p.requires_grad == q.requires_grad
+            p.data.fill_(9)
+        for p in module.parameters():
+            p.data.fill_(7)
+        for p in replicas.network(r).parameters():
+            assert not (p == 9).any() and not (p == 7).any()
 
 
-def test_the_layers_are_stacked_as_fan_in_by_fan_out():
-    layer = replicate([nn.Linear(4, 3) for _ in range(5)])
-    assert isinstance(layer, ReplicatedLinear)
-    assert layer.weight.shape == (5, 4, 3)
-    assert layer.bias.shape == (5, 1, 3)
+def test_tied_weights_stay_tied():
+    alone = Replicas(three("tied embedding")).network(1)
+    assert alone.last.weight is alone.words.weight
+
+
+def test_theta_holds_the_trained_parameters_alone():
+    modules = three("constant layer")
+    replicas = Replicas(modules)
+    trained = [nn.utils.parameters_to_vector(m.last.parameters()) for m in modules]
+    assert torch.equal(replicas.theta, torch.stack(trained))
+    assert sorted(replicas.state) == ["first.bias", "first.weight", "scale"]
+    assert len(replicas) == 3
+
+
+def test_the_layout_of_parameters_in_memory_does_not_matter():
+    layers = [nn.Conv2d(3, 4, 2).to(memory_format=torch.channels_last) for _ in range(2)]
+    x = torch.randn(2, 5, 3, 4, 4)
+    together, _ = each(Replicas(layers), x, training=True)
+    torch.testing.assert_close(together[1], layers[1](x[1]), rtol=1e-5, atol=1e-5)
+
+
+def test_replicas_can_be_saved_after_they_were_used():
+    replicas = Replicas([nn.Linear(6, 2).double() for _ in range(2)])
+    each(replicas, torch.stack([points(4)[0]] * 2), training=True)
+    again = pickle.loads(pickle.dumps(replicas))
+    assert torch.equal(again.network(1).weight, replicas.network(1).weight)
 
 
 @pytest.mark.parametrize(
@@ -90,10 +93,16 @@ def test_the_layers_are_stacked_as_fan_in_by_fan_out():
     [
         ([], r"one architecture, got \[\]"),
         ([nn.Linear(4, 3), nn.Linear(4, 2)], "one architecture, got .*out_features=2"),
-        ([nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))], "BatchNorm1d with .*weight"),
-        ([nn.Conv1d(1, 1, 3)], "Conv1d with"),
+        ([nn.Linear(4, 3), nn.Linear(4, 3).double()], r"one architecture, got .*float64"),
+        ([nn.GRU(4, 3)], r"nn\.GRU has no replicas: .* nn\.GRUCell"),
+        ([nn.Sequential(nn.LSTM(4, 3))], r"nn\.LSTMCell"),
+        ([nn.Tanh()], r"of one dtype, at least one, got \[\]"),
+        (
+            [nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2).double())],
+            r"of one dtype.*float32.*float64",
+        ),
     ],
 )
 def test_what_has_no_replicas_is_rejected(modules, message):
     with pytest.raises(ValueError, match=message):
-        replicate(modules)
+        Replicas(modules)

@@ -4,34 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import html
+import re
 from collections.abc import Mapping
 
-from dlopt.lesson.display import require_text
-
-
-class Prediction:
-    """A question with its answers folded; displays itself as a cell's last expression."""
-
-    def __init__(self, markup: str, text: str) -> None:
-        self.markup, self.text = markup, text
-
-    def __repr__(self) -> str:
-        return self.text
-
-    def _repr_markdown_(self) -> str:
-        return self.markup
+from dlopt.lesson.display import Card, require_text
 
 
 def predict(
     question: str, options: Mapping[str, str] | None = None, *, answer: str = "", unit: str = ""
-) -> Prediction:
+) -> Card:
     """Ask the reader for a choice or for a number.
 
     Args:
         question: What to predict; plain text, as are options and unit.
         options: For a choice, at least three that a bright reader may take, each with what it
-            means if chosen (Markdown, with formulas between dollar signs).
-        answer: For a number, what came out and why (Markdown); the reader's own stands above it.
+            means if chosen: text with formulas between dollar signs and *emphasis* between stars.
+        answer: For a number, what came out and why, written like a meaning; the reader's own
+            number stands above it.
         unit: For a number, what is counted, such as "steps".
 
     Returns:
@@ -60,9 +49,10 @@ def predict(
         parts = [_folded(name, option, meant) for option, meant in options.items()]
         lines = [f"- {option}" for option in options]
     legend = f"<legend>Predict: {html.escape(question)}</legend>"
-    # A blank line between tags, or MyST in JupyterLab leaves all but the first answer open.
-    markup = "\n\n".join(['<fieldset class="dlopt-predict">', legend, *parts, "</fieldset>"])
-    return Prediction(markup, "\n".join([f"Predict: {question}", *lines]))
+    # The second class lets MathJax look for formulas.
+    fieldset = '<fieldset class="dlopt-predict tex2jax_process">'
+    markup = "".join([fieldset, legend, *parts, "</fieldset>"])
+    return Card(markup, "\n".join([f"Predict: {question}", *lines]))
 
 
 def _folded(name: str, summary: str, meant: str) -> str:
@@ -70,7 +60,16 @@ def _folded(name: str, summary: str, meant: str) -> str:
     require_text("option", summary)
     group = f' name="predict-{name}"' if name else ""
     text = require_text("the meaning of an option", meant)
-    return f"<details{group}><summary>{html.escape(summary)}</summary>\n\n{text}\n\n</details>"
+    head = f"<summary>{html.escape(summary)}</summary>"
+    return f"<details{group}>{head}<p>{_marked_up(text)}</p></details>"
+
+
+def _marked_up(text: str) -> str:
+    """Return a text as HTML, with its emphasis, and its formulas for MathJax."""
+    pieces = re.split(r"\$([^$]+)\$", html.escape(text))
+    pieces[::2] = [re.sub(r"\*([^*]+)\*", r"<em>\1</em>", piece) for piece in pieces[::2]]
+    pieces[1::2] = [rf"\({formula}\)" for formula in pieces[1::2]]
+    return "".join(pieces)
 
 
 def _number(unit: str) -> str:

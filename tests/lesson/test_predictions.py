@@ -13,8 +13,8 @@ OPTIONS = {"a < b": "No: $a > b$.", "a = b": "Yes.", "a > b": "No."}
 
 def shown(*arguments: Any, **keywords: Any) -> BeautifulSoup:
     data, _ = DisplayFormatter().format(predict(*arguments, **keywords))
-    assert set(data) == {"text/plain", "text/markdown"}
-    return BeautifulSoup(data["text/markdown"], "html.parser")
+    assert set(data) == {"text/plain", "text/html"}
+    return BeautifulSoup(data["text/html"], "html.parser")
 
 
 def test_a_choice_opens_one_answer_at_a_time() -> None:
@@ -24,8 +24,13 @@ def test_a_choice_opens_one_answer_at_a_time() -> None:
     answers = page.find_all("details")
     assert len({details["name"] for details in answers}) == 1
     assert [details.has_attr("open") for details in answers] == [False, False, False]
-    # A blank line after the tag: what follows is Markdown, formulas included.
-    assert "</summary>\n\nNo: $a > b$.\n\n</details>" in predict("Which?", OPTIONS).markup
+
+
+def test_formulas_and_emphasis_are_marked_up() -> None:
+    meant = {**OPTIONS, "a": "So *much* that $2*3*4 < b_1$ & more."}
+    answer = shown("Which?", meant).find_all("details")[-1].p
+    assert answer.text == r"So much that \(2*3*4 < b_1\) & more."
+    assert answer.em.text == "much"
 
 
 def test_two_questions_do_not_close_each_other() -> None:
@@ -37,7 +42,7 @@ def test_a_number_stands_above_what_it_is_compared_with() -> None:
     page = shown("How many?", answer="Three.", unit="steps")
     assert "steps" in page.label.text
     assert page.label.input["type"] == "number"
-    assert page.details.text.split() == ["Compare", "Three."]
+    assert [node.text for node in page.details.children] == ["Compare", "Three."]
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,9 @@ def test_filter_takes_verdicts_from_the_executed_notebook() -> None:
     after = refresh(committed, executed)
     assert after["cells"][0]["outputs"][0]["data"]["text/plain"] == ["N1: refuted"]
     assert [cell["id"] for cell in after["cells"]] == [cell["id"] for cell in committed["cells"]]
+    # A claim that is new has no verdict and no count yet; afterwards it is clean all the same.
+    committed["cells"][0] |= {"outputs": [], "execution_count": None}
+    assert refresh(committed, executed) == clean(refresh(committed, executed)) == after
 
 
 def test_filter_works_as_git_calls_it() -> None:

@@ -69,7 +69,7 @@ def refresh(notebook: Node, executed: Node) -> Node:
     for cell in notebook["cells"]:
         if "outputs" in cell:
             cell["outputs"] = outputs.get(cell["id"], [])
-    return notebook
+    return clean(notebook)  # the counts of cells that have become checked ones
 
 
 def read(path: Path) -> Node:

@@ -271,8 +271,17 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ("worst = math.inf if smaller_is_better else -math.inf", "worst = -math.inf"),
     ],
     ("lesson/claims",): [
-        ('if id not in SYLLABUS_IDS:', 'if False:'),
+        ('words > LONGEST_FINDING or', 'False or'),
         ('nan|inf|infinity', 'nan|infinity'),
+        ('OURS.get(id, "")', '""'),
+    ],
+    ("lesson/syllabus",): [
+        ('if id not in SYLLABUS_IDS:', 'if False:'),
+        ('len(SYLLABUS_IDS) + int(id[1:])', 'len(SYLLABUS_IDS)'),
+    ],
+    ("lesson/predictions",): [
+        ('if len(options) < 3:', 'if False:'),
+        ('(options is None) == (answer == "")', 'False'),
     ],
 }  # fmt: skip
 

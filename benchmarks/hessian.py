@@ -80,4 +80,4 @@ def measure(names: Sequence[str], workers: int) -> None:
             if way != "dlopt"
         }
         print(f"{risk.n:10}", *(f"{found[str(risk.n)].get(w)!s:>26}" for w in ("batched", "loop")))
-    results.save(PART, {"examples": len(x), "parameters": found})
+    results.save(PART, {"examples": len(x), "cases": found})

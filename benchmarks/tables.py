@@ -16,6 +16,8 @@ from benchmarks.results import FAMILIES, load
 Cell = str | tuple[str, float | None]
 Table = tuple[list[str], list[list[Cell]]]
 NONE = "–"
+HESSIAN_WAYS = {"batched": "dlopt / one batched pass", "loop": "dlopt / one pass a row"}
+REPLICAS_WAYS = {"train": "train", "by hand": "by hand", "vmap": "vmap", "dlopt": "train_many"}
 
 
 # --- Numbers as text ------------------------------------------------------------------------------
@@ -181,14 +183,13 @@ def dense_table() -> Table:
     return head, rows
 
 
-def hessian_table() -> Table:
-    """The time of a Hessian."""
-    found = load("hessian")["parameters"]
-    rows: list[list[Cell]] = [
-        [thousands(int(n)), *(quartile_cell(ways.get(way))[0] for way in ("batched", "loop"))]
-        for n, ways in found.items()
-    ]
-    return ["Parameters", "dlopt / one batched pass", "dlopt / one pass a row"], rows
+def ratio_table(part: str, first: str, ways: Mapping[str, str]) -> Table:
+    """Ratios of times, a row for each case, a column for each way."""
+    rows: list[list[Cell]] = []
+    for case, ratios in load(part)["cases"].items():
+        cells = [quartile_cell(ratios.get(way))[0] for way in ways]
+        rows.append([thousands(int(case)) if case.isdigit() else case, *cells])
+    return [first, *ways.values()], rows
 
 
 def summary_table() -> Table:
@@ -296,5 +297,6 @@ TABLES: dict[str, Callable[..., Table]] = {
     "larger": larger_table,
     "overhead": overhead_table,
     "dense": dense_table,
-    "hessian": hessian_table,
+    "hessian": lambda: ratio_table("hessian", "Parameters", HESSIAN_WAYS),
+    "replicas": lambda: ratio_table("replicas", "Networks with", REPLICAS_WAYS),
 }

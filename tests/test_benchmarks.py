@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd.functional import hessian
 
 import dlopt
-from benchmarks import larger, overhead, results, tables
+from benchmarks import larger, overhead, replicas, results, tables
 from benchmarks.mgh import returns_a_solution, tight
 from benchmarks.more_garbow_hillstrom import INSTANCES
 from benchmarks.profiles import median_ratio, on_common, performance_profile
@@ -169,7 +169,8 @@ def test_results_are_those_of_this_code() -> None:
             if about["variables"] <= larger.DENSE.get(name, math.inf)
         }
     assert list(load("overhead")["sizes"]) == [str(n) for n in overhead.SIZES]
-    assert load("hessian")["parameters"]
+    assert load("hessian")["cases"]
+    assert list(load("replicas")["cases"]) == list(replicas.KINDS)
     assert sum(path.stat().st_size for path in results.FOLDER.iterdir()) < 150_000
 
 
@@ -273,3 +274,13 @@ def test_what_others_do_better_is_listed(monkeypatch: pytest.MonkeyPatch) -> Non
     lines = [line for line in tables.losses()["BFGS"] if "starts" not in line]
     assert "evaluations on q: not met, but SciPy BFGS 7" in lines
     assert not any(line.startswith("evaluations on p") for line in lines)
+
+
+def test_all_ways_train_the_same_networks() -> None:
+    """A network of replicas by hand computes what each computes alone."""
+    build, _ = replicas.KINDS["linear layers"]
+    modules = [build() for _ in range(3)]
+    x = torch.randn(3, 5, 64)
+    together = replicas.ByHand(modules)(x)
+    for k, module in enumerate(modules):
+        torch.testing.assert_close(together[k], module(x[k]), rtol=1e-4, atol=1e-5)

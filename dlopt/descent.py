@@ -42,7 +42,10 @@ class LineFunction:
 
     def __call__(self, step: float) -> Trial:
         """Evaluate the objective at ``step``."""
-        at = self._f.evaluate(self._state.x.add(self._direction, alpha=step))
+        x = self._state.x
+        # A search without end asks for steps that a float32 can't hold, and PyTorch raises.
+        held = step if step <= torch.finfo(x.dtype).max else math.inf
+        at = self._f.evaluate(x.add(self._direction, alpha=held))
         slope = float(at.grad.dot(self._direction)) if at.finite else math.nan
         return Trial(step, at.J, slope, at)
 

@@ -143,3 +143,13 @@ def test_a_failed_search_starts_afresh_once(method) -> None:
         slopes.clear()
         assert dlopt.minimize(f, f.x0, literal, max_steps=5).reason == "line_search"
         assert len(slopes) == 4
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_line_without_end_is_searched_no_farther_than_numbers_reach(dtype: torch.dtype) -> None:
+    f = Objective(lambda x: -1e-30 * x.sum())  # falls for ever, by next to nothing
+    start = State.begin(f.evaluate(torch.zeros(2, dtype=dtype)))
+    phi = LineFunction(f, start, -start.grad)
+    assert phi(1e300).finite == (dtype is torch.float64)
+    path = dlopt.minimize(lambda x: -1e-30 * x.sum(), torch.zeros(2, dtype=dtype), dlopt.BFGS())
+    assert bool(path.x.isfinite().all())

@@ -65,7 +65,7 @@ def page(name: str) -> Page:
         ),
         text="",
     )
-    for node in [*soup(CODE), *soup.select(".math")]:
+    for node in [*soup(CODE), *soup.select(".math, .tex2jax_process")]:
         node.extract()
     return replace(found, text=soup.get_text())
 

@@ -202,9 +202,9 @@ def test_minima_agree_with_the_paper():
 
 def least_squares(instance: Instance, x: Tensor) -> Tensor:
     fit = optimize.least_squares(
-        lambda x: instance.residuals(torch.tensor(x)).numpy(),
+        lambda x: instance.residuals(torch.tensor(x)).numpy().copy(),  # not torch's memory
         x.numpy(),
-        lambda x: jacobian(instance, torch.tensor(x)).numpy(),
+        lambda x: jacobian(instance, torch.tensor(x)).numpy().copy(),
         method="lm",
         x_scale="jac",
         **dict.fromkeys(("xtol", "ftol", "gtol"), 1e-15),

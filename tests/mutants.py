@@ -217,7 +217,7 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ("else targets.long()", "else targets"),
         ("and outputs.shape != targets.shape", ""),
         ('if "can\'t be cast" not in str(error):', "if True:"),
-        ('self.loss.__module__.startswith("torch.nn")', "True"),
+        ('str(self.loss.__module__).startswith("torch.nn")', "True"),
         ('if getattr(self.loss, "reduction", "mean") != "mean":', "if False:"),
     ],
     ("training/plan",): [

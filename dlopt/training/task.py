@@ -122,7 +122,7 @@ class Task:
             ValueError: A loss of PyTorch meets float targets of another shape than the outputs,
                 which would broadcast; or wants floats; or the loss is not 0-d.
         """
-        of_torch = isinstance(outputs, Tensor) and self.loss.__module__.startswith("torch.nn")
+        of_torch = isinstance(outputs, Tensor) and str(self.loss.__module__).startswith("torch.nn")
         if of_torch and targets.is_floating_point() and outputs.shape != targets.shape:
             raise ValueError(
                 f"outputs must have the targets' shape {tuple(targets.shape)}, "

@@ -215,7 +215,9 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
     ("training/task",): [
         ("self.weight_decay / 2 * theta", "self.weight_decay * theta"),
         ("else targets.long()", "else targets"),
-        ("if broadcasts and targets", "if targets"),
+        ("and outputs.shape != targets.shape", ""),
+        ('if "can\'t be cast" not in str(error):', "if True:"),
+        ('str(self.loss.__module__).startswith("torch.nn")', "True"),
         ('if getattr(self.loss, "reduction", "mean") != "mean":', "if False:"),
     ],
     ("training/plan",): [

@@ -67,8 +67,6 @@ def run(trainee: Trainee, parts: list[str], plan: Plan, minibatches: Minibatches
             if not go_on or (plan.max_seconds is not None and seconds >= plan.max_seconds):
                 measure()
                 return record.history()
-        bool(trainee.alive.any())  # waits for the accelerator
-        seconds = time.perf_counter() - start
         if epoch % plan.evaluate_every == 0 or epoch == plan.epochs:
             measure()
     return record.history()
@@ -141,7 +139,7 @@ class _One:
         self._scale_rates(factor)
         value: Tensor = self._optimizer.step(lambda: self._objective(x, y))  # type: ignore[arg-type, assignment, return-value]
         self._scale_rates(1.0)
-        # A sum shows a NaN or an infinity of any entry.
+        # A sum shows a NaN or an infinity of any entry. Asking waits for the accelerator.
         finite = bool((value.detach() + self._theta().detach().sum()).isfinite())
         if not finite:
             with torch.no_grad():

@@ -169,7 +169,7 @@ class _Many:
             g = g * (self._clip / (norms + 1e-6)).clamp(max=1)
         u, self._memory = self._rule.direction(g, self._memory, self.evaluations)
         new = torch.addcmul(theta, self._rates, u, value=-factor)
-        # A sum shows a NaN or an infinity of any entry.
+        # A sum shows a NaN or an infinity of any entry. Asking waits for the accelerator.
         self.alive &= (losses.detach() + new.sum(dim=1)).isfinite()
         if not bool(self.alive.all()):
             new = _where(self.alive, new, theta)
@@ -204,19 +204,22 @@ class _Many:
     @torch.no_grad()
     def check(self) -> None:
         """Raise ``ValueError`` unless first and last network compute here what they do alone."""
-        replicas = self._replicas
+        replicas, task = self._replicas, self._task
         few = torch.arange(min(16, self.examples["train"].m), device=replicas.theta.device)
-        x, _ = self.examples["train"].at(few.expand(len(replicas), -1))
+        x, y = self.examples["train"].at(few.expand(len(replicas), -1))
         state = {name: tensor.clone() for name, tensor in replicas.state.items()}
+
+        def judge(module: nn.Module, theta: Tensor, x: Tensor, y: Tensor) -> tuple[Any, Tensor]:
+            outputs = module(x)
+            return outputs, task.objective(outputs, y, theta)
+
         try:
-            together = replicas.each(
-                lambda module, theta, x: module(x), replicas.theta, state, x, training=True
-            )
+            together, _ = replicas.each(judge, replicas.theta, state, x, y, training=True)
         except RuntimeError as error:
             if "vmap" not in str(error) and "atching rule" not in str(error):
                 raise
             raise ValueError(
-                f"torch.vmap must be able to run the network, train it alone instead: {error}"
+                f"torch.vmap must be able to run network and loss, train it alone instead: {error}"
             ) from error
         for i in (0, -1):
             alone = replicas.network(i)(x[i])

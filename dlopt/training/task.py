@@ -31,7 +31,8 @@ def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
         Shape (...), float64.
 
     Raises:
-        ValueError: Some targets are floats other than 0 and 1: a regression has no accuracy.
+        ValueError: Some targets are floats other than 0 and 1, as a regression has no accuracy,
+            or class numbers have another shape.
 
     Example:
         >>> scores = torch.tensor([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7], [0.6, 0.4]])
@@ -39,6 +40,8 @@ def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
         tensor(0.7500, dtype=torch.float64)
     """
     if not targets.is_floating_point():
+        if outputs.shape[-2:-1] != targets.shape[-1:]:
+            raise ValueError(f"class numbers must be of shape (m,), got {tuple(targets.shape)}")
         right = outputs.argmax(dim=-1) == targets
     elif bool(((targets == 0) | (targets == 1)).all()):
         right = ((outputs > 0) == (targets > 0.5)).all(dim=-1)
@@ -116,16 +119,21 @@ class Task:
             targets: What it should have made of them, one a row.
 
         Raises:
-            ValueError: The targets are floats of another shape than the outputs, which would
-                broadcast, or the loss is not 0-d.
+            ValueError: A loss of PyTorch meets float targets of another shape than the outputs,
+                which would broadcast; or wants floats; or the loss is not 0-d.
         """
-        broadcasts = isinstance(outputs, Tensor) and outputs.shape != targets.shape
-        if broadcasts and targets.is_floating_point():
+        of_torch = isinstance(outputs, Tensor) and str(self.loss.__module__).startswith("torch.nn")
+        if of_torch and targets.is_floating_point() and outputs.shape != targets.shape:
             raise ValueError(
                 f"outputs must have the targets' shape {tuple(targets.shape)}, "
                 f"got {tuple(outputs.shape)}"
             )
-        value = self.loss(outputs, targets)
+        try:
+            value = self.loss(outputs, targets)
+        except RuntimeError as error:
+            if "can't be cast" not in str(error):
+                raise
+            raise ValueError(f"the loss wants float targets, got {targets.dtype}") from error
         if value.dim() != 0:
             raise ValueError(
                 f"loss must return a 0-d tensor, the mean, got shape {tuple(value.shape)}"

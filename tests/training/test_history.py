@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from dlopt.training.history import Grid, History, tuned
+from dlopt.training.history import Grid, History, Record, tuned
 from dlopt.training.replicas import Replicas
 
 
@@ -28,6 +28,28 @@ def grid(last, rates, *, accuracies=None):
         learning_rates=tuple(rates),
         _replicas=Replicas([nn.Linear(1, 1)]),
     )
+
+
+def test_a_network_without_a_finite_loss_counts_as_diverged_from_then_on():
+    losses = iter([[1.0, 2.0, 3.0], [1.0, math.nan, 3.0], [1.0, 2.0, math.inf]])
+    alive = torch.ones(3, dtype=torch.bool)
+
+    def measure(part):
+        if part == "train":
+            return torch.tensor(next(losses)), torch.full((3,), 0.5)
+        return torch.tensor([1.0, 2.0, 3.0]), None
+
+    record = Record(measure, alive, ["train", "test"])
+    for epoch in range(3):
+        record.add(epochs=epoch, steps=epoch, evaluations=epoch, seconds=0.0)
+    history = record.history()
+    inf = math.inf
+    assert history.train_loss.tolist() == [[1, 2, 3], [1, inf, 3], [1, inf, inf]]
+    assert history.test_loss.tolist() == [[1, 2, 3], [1, inf, 3], [1, inf, inf]]
+    assert history.train_accuracy.tolist() == [[0.5] * 3, [0.5, 0, 0.5], [0.5, 0, 0]]
+    assert history.test_accuracy is None
+    assert history.diverged.tolist() == [False, True, True]
+    assert alive.tolist() == [True, False, False]
 
 
 def test_tuned_takes_the_best_mean_over_the_seeds():

@@ -81,6 +81,24 @@ def test_the_layout_of_parameters_in_memory_does_not_matter():
     torch.testing.assert_close(together[1], layers[1](x[1]), rtol=1e-5, atol=1e-5)
 
 
+class Forgetful(nn.Module):
+    """A network that replaces its buffer."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(6, 2).double()
+        self.register_buffer("seen", torch.zeros(()).double())
+
+    def forward(self, x):
+        self.seen = self.seen + 1
+        return self.layer(x)
+
+
+def test_a_buffer_that_is_replaced_is_noticed():
+    with pytest.raises(ValueError, match="the buffer seen must be changed in place"):
+        each(Replicas([Forgetful()]), points(4)[0].unsqueeze(0), training=True)
+
+
 def test_replicas_can_be_saved_after_they_were_used():
     replicas = Replicas([nn.Linear(6, 2).double() for _ in range(2)])
     each(replicas, torch.stack([points(4)[0]] * 2), training=True)

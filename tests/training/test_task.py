@@ -26,6 +26,8 @@ def test_accuracy_of_classes_and_of_log_odds():
 def test_accuracy_of_a_regression_is_refused():
     with pytest.raises(ValueError, match="a regression has metric=None"):
         accuracy(torch.zeros(3, 1), torch.tensor([[0.0], [0.5], [1.0]]))
+    with pytest.raises(ValueError, match=r"of shape \(m,\), got \(3, 1\)"):
+        accuracy(torch.zeros(3, 1), torch.tensor([[0], [1], [1]]))
 
 
 def test_the_objective_is_the_empirical_risk():
@@ -68,6 +70,20 @@ def test_parts_and_device():
 def test_wrong_arguments_are_named(change, message):
     with pytest.raises(ValueError, match=message):
         Task(**{"data": classes(5)} | change)
+
+
+def test_targets_belong_to_outputs_as_the_loss_wants_it():
+    outputs, odds = torch.randn(6, 3), (torch.arange(6).view(6, 1) % 2).bool()
+    x = torch.zeros(6, 2)
+    task = Task((x, torch.randn(6, 3)), nn.MSELoss(), metric=None)
+    torch.testing.assert_close(
+        task.mean_loss(outputs, task.data[1]), F.mse_loss(outputs, task.data[1])
+    )
+    own = Task((x, torch.randn(6, 1)), lambda o, y: (o - y).abs().mean(), metric=None)
+    assert own.mean_loss(outputs, own.data[1]) == (outputs - own.data[1]).abs().mean()
+    task = Task((x, odds), F.binary_cross_entropy_with_logits)
+    with pytest.raises(ValueError, match=r"wants float targets, got torch\.int64"):
+        task.mean_loss(outputs[:, :1], task.data[1])
 
 
 def test_losses_that_are_no_mean_of_what_belongs_together_are_rejected():

@@ -117,28 +117,20 @@ def lstm_cell(
     return o.sigmoid() * c.tanh(), c
 
 
-def rnn_tanh_cell(
-    input: Tensor,
-    hx: Tensor,
-    w_ih: Tensor,
-    w_hh: Tensor,
-    b_ih: Tensor | None = None,
-    b_hh: Tensor | None = None,
-) -> Tensor:
-    """Compute what ``torch.rnn_tanh_cell`` does."""
-    return (linear(input, w_ih, b_ih) + linear(hx, w_hh, b_hh)).tanh()
+def rnn_cell(activation: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
+    """Return what computes ``torch.rnn_tanh_cell`` or its like with another activation."""
 
+    def cell(
+        input: Tensor,
+        hx: Tensor,
+        w_ih: Tensor,
+        w_hh: Tensor,
+        b_ih: Tensor | None = None,
+        b_hh: Tensor | None = None,
+    ) -> Tensor:
+        return activation(linear(input, w_ih, b_ih) + linear(hx, w_hh, b_hh))
 
-def rnn_relu_cell(
-    input: Tensor,
-    hx: Tensor,
-    w_ih: Tensor,
-    w_hh: Tensor,
-    b_ih: Tensor | None = None,
-    b_hh: Tensor | None = None,
-) -> Tensor:
-    """Compute what ``torch.rnn_relu_cell`` does."""
-    return (linear(input, w_ih, b_ih) + linear(hx, w_hh, b_hh)).relu()
+    return cell
 
 
 FORMS: Mapping[Callable[..., Any], Callable[..., Any]] = MappingProxyType(
@@ -149,8 +141,8 @@ FORMS: Mapping[Callable[..., Any], Callable[..., Any]] = MappingProxyType(
         F.cross_entropy: cross_entropy,
         torch.gru_cell: gru_cell,
         torch.lstm_cell: lstm_cell,
-        torch.rnn_tanh_cell: rnn_tanh_cell,
-        torch.rnn_relu_cell: rnn_relu_cell,
+        torch.rnn_tanh_cell: rnn_cell(torch.tanh),
+        torch.rnn_relu_cell: rnn_cell(torch.relu),
     }
 )
 """Each function of PyTorch that has a form of its own, and the form."""

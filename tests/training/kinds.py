@@ -101,7 +101,8 @@ def images(*layers, width):
     return nn.Sequential(nn.Unflatten(1, (1, 2, 3)), *layers, nn.Flatten(), nn.Linear(width, 3))
 
 
-# No bias before a norm: what it should learn is nothing, and Adam would magnify the rounding.
+# No bias before a norm: what it should learn is nothing, and Adam would magnify the rounding. And
+# no kink behind one, where it would decide.
 KINDS = {
     "linear": lambda: nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3)),
     "batch norm": lambda: nn.Sequential(
@@ -120,7 +121,7 @@ KINDS = {
     "skip": Residual,
     "heads": Heads,
     "convolution": lambda: images(
-        nn.Conv2d(1, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.ReLU(),
+        nn.Conv2d(1, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.SiLU(),
         nn.Conv2d(4, 4, 2), nn.GroupNorm(1, 4), nn.Tanh(), width=8,
     ),
     "pooling": lambda: images(

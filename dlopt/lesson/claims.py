@@ -180,16 +180,25 @@ def conditions(record: Record) -> str:
     return ", ".join([*number, f"scale “{record['scale']}”"])
 
 
+def kind(record: Record) -> str:
+    """Return whether the outcome was known by proof: "theorem, checked", or "experiment".
+
+    Args:
+        record: The record of a claim; its ``theorem`` is read.
+    """
+    return "theorem, checked" if record["theorem"] else "experiment"
+
+
 def _card(record: Record) -> str:
     """Return the card of a live notebook."""
-    kind = "theorem, checked" if record["theorem"] else "experiment"
     small = [f"The statement: {record['statement']}", *marks(record)]
     small += [f"Known by proof: {record['theorem']}"] if record["theorem"] else []
     small += [f"Measured: {record['evidence']}", f"Refuted if {record['refuted_if']}."]
     head = f"{record['id']}: {record['verdict']}"
+    aside = f"({kind(record)}, {conditions(record)})"
     return (
         '<div style="border-left:.3rem solid #0072B2;padding:.1rem .8rem;margin:.3rem 0">'
-        f"<p><b>{html.escape(head)}</b> <small>({kind}, {html.escape(conditions(record))})</small>"
+        f"<p><b>{html.escape(head)}</b> <small>{html.escape(aside)}</small>"
         f"<br>{html.escape(record['finding'])}</p>"
         f"<small>{'<br>'.join(map(html.escape, small))}</small></div>"
     )

@@ -76,7 +76,7 @@ def test_every_seed_runs_and_a_failure_is_reported(
 
     monkeypatch.setattr(stability, "bring_up_to_date", bring)
     monkeypatch.setattr(stability, "stems", lambda: ["newton"])
-    assert stability.main(["--seeds", "100", "200"]) == 1
+    assert stability.main(["newton", "--seeds", "100", "200"]) == 1
     assert ran == [100, 200]
     assert set(stability.load()["newton"]["N1"]) == {"100", "200"}
 

@@ -3,7 +3,7 @@
 ::
 
     python book/_tools/stability.py                        # seeds 100, 200, 300 and 400
-    python book/_tools/stability.py --seeds 7 8 9 newton   # some seeds, some lessons
+    python book/_tools/stability.py newton --seeds 7 8 9   # some lessons, some seeds
     python book/_tools/stability.py --scheduler HOST:8786  # on any Dask cluster
 
 The lessons run as jobs of ``execute.py``: what ran before is not run again, so that an interrupted

@@ -4,6 +4,7 @@
 parameters, ``iterate`` yields its states one by one.
 """
 
+from dlopt.batch_norm import BatchNorm, recompute_statistics
 from dlopt.bfgs import BFGS
 from dlopt.conjugate_gradient import (
     ConjugateGradient,
@@ -25,6 +26,7 @@ from dlopt.truncated_newton import TruncatedNewton
 __all__ = [
     "BFGS",
     "LBFGS",
+    "BatchNorm",
     "ConjugateGradient",
     "GradientDescent",
     "LevenbergMarquardt",
@@ -43,6 +45,7 @@ __all__ = [
     "minimize",
     "polak_ribiere",
     "polak_ribiere_plus",
+    "recompute_statistics",
     "strong_wolfe",
     "weak_wolfe",
 ]

@@ -17,6 +17,8 @@ def mlp(
     activation: Callable[[], nn.Module] = nn.Tanh,
     init: str = "torch",
     scale: float = 1.0,
+    norm: Callable[[int], nn.Module] | None = None,
+    skip: bool = False,
     dtype: torch.dtype = torch.float32,
 ) -> nn.Sequential:
     """Return a fully connected network whose start is drawn from ``generator`` alone.
@@ -28,7 +30,10 @@ def mlp(
         init: "torch", PyTorch's default: weights and biases uniform within ±1/√fan-in; "glorot":
             normal weights of variance 2/(fan-in + fan-out) and zero biases; "he": 2/fan-in.
         scale: Multiplies the initial weights.
-        dtype: Of the parameters.
+        norm: Makes what stands between a hidden layer and its nonlinearity, from the number of
+            units, such as ``BatchNorm``; the layer then has no bias.
+        skip: Add to the output of each hidden layer its input, where both have the same width.
+        dtype: Of the parameters; that of ``norm`` has to be the same.
 
     Returns:
         The network, on the CPU.
@@ -49,17 +54,30 @@ def mlp(
     if init not in ("torch", "glorot", "he"):
         raise ValueError(f'init must be "torch", "glorot" or "he", got {init!r}')
     layers: list[nn.Module] = []
-    for a, b in itertools.pairwise(widths):
-        layer = nn.Linear(a, b, device="meta", dtype=dtype).to_empty(device="cpu")
+    for number, (a, b) in enumerate(itertools.pairwise(widths), start=1):
+        hidden = number < len(widths) - 1
+        bias = not hidden or norm is None
+        layer = nn.Linear(a, b, bias, device="meta", dtype=dtype).to_empty(device="cpu")
         with torch.no_grad():
             if init == "torch":
                 bound = 1 / math.sqrt(a)
-                layer.weight.uniform_(-bound, bound, generator=generator)
-                layer.bias.uniform_(-bound, bound, generator=generator)
+                for parameter in layer.parameters():
+                    parameter.uniform_(-bound, bound, generator=generator)
             else:
                 variance = 2 / a if init == "he" else 2 / (a + b)
                 layer.weight.normal_(0, math.sqrt(variance), generator=generator)
-                layer.bias.zero_()
+                if bias:
+                    layer.bias.zero_()
             layer.weight *= scale
-        layers += [layer, activation()]
-    return nn.Sequential(*layers[:-1])
+        block = [layer, *([] if norm is None else [norm(b)]), activation()] if hidden else [layer]
+        layers += [Skip(*block)] if hidden and skip and a == b else block
+    return nn.Sequential(*layers)
+
+
+class Skip(nn.Sequential):
+    """Layers, around which their input takes a short cut."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Return the input plus what the layers make of it."""
+        out: torch.Tensor = input + super().forward(input)  # type: ignore[no-untyped-call]
+        return out

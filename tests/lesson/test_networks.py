@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from dlopt.lesson.networks import mlp
+from dlopt.lesson.networks import Skip, mlp
 
 
 def seeded(seed):
@@ -39,3 +39,20 @@ def test_the_global_random_numbers_are_left_alone():
 def test_wrong_arguments_are_named(widths, options, message):
     with pytest.raises(ValueError, match=message):
         mlp(widths, seeded(0), **options)
+
+
+def test_a_norm_stands_before_each_nonlinearity_and_takes_the_place_of_the_bias():
+    module = mlp([8, 5, 5, 3], seeded(0), norm=nn.BatchNorm1d, activation=nn.ReLU)
+    kinds = [nn.Linear, nn.BatchNorm1d, nn.ReLU] * 2 + [nn.Linear]
+    assert [type(m) for m in module] == kinds
+    assert [m.bias is None for m in module if isinstance(m, nn.Linear)] == [True, True, False]
+    assert [m.num_features for m in module if isinstance(m, nn.BatchNorm1d)] == [5, 5]
+
+
+def test_skips_add_the_input_where_widths_agree():
+    x = torch.randn(4, 8, generator=seeded(1))
+    plain, short = (mlp([8, 5, 5, 3], seeded(0), skip=skip) for skip in (False, True))
+    assert [type(m) for m in short] == [nn.Linear, nn.Tanh, Skip, nn.Linear]
+    first = plain[:2](x)
+    expected = plain[4](first + plain[2:4](first))
+    torch.testing.assert_close(short(x), expected)

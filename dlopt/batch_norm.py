@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm as TorchBatchNorm
 
 from dlopt.pooling import pool_layer_by_layer
-from dlopt.standardization import all_but_features, along_features, standardize
+from dlopt.standardization import all_but_features, along_features, standardize, sum_of_products
 
 
 def batch_norm(H: Tensor, gamma: Tensor, beta: Tensor, delta: float = 1e-8) -> Tensor:
@@ -75,13 +75,11 @@ def batch_norm_backward(
         >>> [g.tolist() for g in batch_norm_backward(G, H, torch.tensor([2.0]), torch.ones(1))]
         [[[0.25], [0.0], [-0.25], [0.0]], [-1.0], [1.0]]
     """
-    axes, m = all_but_features(H), H.numel() / H.shape[1]
-    grad_gamma, grad_beta = (G * H).sum(axes), G.sum(axes)
-    scale = gamma / sigma
-    through_mean, through_sigma = -scale * grad_beta / m, -scale * grad_gamma / m
-    per_feature = [along_features(v, H) for v in (through_mean, through_sigma, scale)]
-    grad_H = torch.addcmul(per_feature[0], H, per_feature[1]).addcmul_(G, per_feature[2])
-    return grad_H, grad_gamma, grad_beta
+    sum_G, sum_GH = G.sum(all_but_features(H), keepdim=True), sum_of_products(G, H)
+    scale = along_features(gamma / sigma, H)
+    each = scale * (-H.shape[1] / H.numel())  # -γ/σm
+    grad_H = torch.addcmul(each * sum_G, each * sum_GH, H).addcmul_(scale, G)
+    return grad_H, sum_GH.view(-1), sum_G.view(-1)
 
 
 class _Normalize(torch.autograd.Function):
@@ -137,10 +135,11 @@ def _with_statistics(
             f"{tuple(H.shape)}: use more examples, or evaluation mode, module.eval()"
         )
     wide = torch.promote_types(H.dtype, torch.float32)
-    out, _, _, mean, variance = _Normalize.apply(  # type: ignore[no-untyped-call]
-        H.to(wide), gamma.to(wide), beta.to(wide), delta
-    )
-    return out.to(H.dtype), mean, variance
+    if wide != H.dtype:
+        out, mean, variance = _with_statistics(H.to(wide), gamma.to(wide), beta.to(wide), delta)
+        return out.to(H.dtype), mean, variance
+    out, _, _, mean, variance = _Normalize.apply(H, gamma, beta, delta)  # type: ignore[no-untyped-call]
+    return out, mean, variance
 
 
 def _check(H: Tensor, gamma: Tensor, beta: Tensor, delta: float) -> None:

@@ -50,18 +50,19 @@ def standardize(H: Tensor, delta: float = 1e-8) -> Standardized:
     """
     H = H.detach()
     axes = all_but_features(H)
-    # Relative to one of its own values a constant is 0, and its mean comes out exactly.
-    origin = H[0].reshape(H.shape[1], -1)[:, 0]
-    mean = origin + (H - along_features(origin, H)).mean(axes)
-    D = H - along_features(mean, H)
-    rest = D.mean(axes)  # what rounding left of a mean that is large beside the spread
-    D -= along_features(rest, H)
-    spread = _root_mean_square(D)
-    # This is √(δ + spread²) without a square. Nothing divided by infinity is 0, in gradients, too.
-    sigma = torch.hypot(spread, torch.full_like(spread, math.sqrt(delta)))
-    sigma = sigma.masked_fill(sigma == 0, math.inf)
-    D /= along_features(sigma, H)
-    return Standardized(D, mean + rest, spread.square(), sigma)
+    low, high = H.amin(axes, keepdim=True), H.amax(axes, keepdim=True)
+    mean = H.mean(axes, keepdim=True).clamp(low, high)  # of a constant exactly that constant
+    D = H - mean
+    rest = D.mean(axes, keepdim=True)  # what rounding left of a mean that is large beside D
+    D -= rest
+    unit = torch.maximum(high - mean, mean - low).clamp(min=torch.finfo(H.dtype).tiny)
+    D *= 1 / unit  # now squares are at most 1
+    spread = unit * (sum_of_products(D, D) * (H.shape[1] / H.numel())).sqrt()
+    sigma = torch.hypot(spread, torch.full_like(spread, math.sqrt(delta)))  # √(δ + spread²)
+    sigma = sigma.masked_fill(sigma == 0, math.inf)  # divided by infinity all is 0, gradients too
+    D *= unit / sigma
+    mean, variance, sigma = (v.view(-1) for v in (mean + rest, spread * spread, sigma))
+    return Standardized(D, mean, variance, sigma)
 
 
 def all_but_features(H: Tensor) -> list[int]:
@@ -74,9 +75,17 @@ def along_features(v: Tensor, H: Tensor) -> Tensor:
     return v.view(-1, *[1] * (H.dim() - 2))
 
 
-def _root_mean_square(D: Tensor) -> Tensor:
-    """Return √(mean of squares) of each feature, through squares of at most 1."""
-    axes = all_but_features(D)
-    largest = torch.maximum(D.amax(axes), -D.amin(axes))
-    unit = largest.masked_fill(largest == 0, 1)
-    return unit * (D / along_features(unit, D)).square_().mean(axes).sqrt()
+def sum_of_products(A: Tensor, B: Tensor) -> Tensor:
+    """Return Σ A ∘ B of each feature, (1, C, 1, ...), of two batches, (m, C, *positions).
+
+    On the CPU in blocks of examples whose products stay in the cache: fresh memory for all of them
+    would take more time than all the sums.
+    """
+    axes, rows = all_but_features(A), max(1, BLOCK * len(A) // A.numel())
+    if rows >= len(A) or torch.is_grad_enabled() or A.device.type != "cpu":
+        return (A * B).sum(axes, keepdim=True)
+    blocks = zip(A.split(rows), B.split(rows), strict=True)
+    return torch.cat([(a * b).sum(axes, keepdim=True) for a, b in blocks]).sum(0, keepdim=True)
+
+
+BLOCK = 2**17  # values of a block

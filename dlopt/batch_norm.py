@@ -75,10 +75,12 @@ def batch_norm_backward(
         >>> [g.tolist() for g in batch_norm_backward(G, H, torch.tensor([2.0]), torch.ones(1))]
         [[[0.25], [0.0], [-0.25], [0.0]], [-1.0], [1.0]]
     """
+    m = H.numel() / H.shape[1]
     sum_G, sum_GH = G.sum(all_but_features(H), keepdim=True), sum_of_products(G, H)
-    scale = along_features(gamma / sigma, H)
-    each = scale * (-H.shape[1] / H.numel())  # -γ/σm
-    grad_H = torch.addcmul(each * sum_G, each * sum_GH, H).addcmul_(scale, G)
+    # In place: (G − mean G − H' ∘ mean(G ∘ H')) · γ/σ
+    grad_H = (
+        torch.addcmul(-sum_G / m, -sum_GH / m, H).add_(G).mul_(along_features(gamma / sigma, H))
+    )
     return grad_H, sum_GH.view(-1), sum_G.view(-1)
 
 
@@ -102,9 +104,7 @@ class _Normalize(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         """Keep H', σ and γ."""
         _, H, sigma, mean, variance = output
-        kept = (H, sigma, inputs[1])
-        ctx.save_for_backward(*kept)
-        ctx.save_for_forward(*kept)
+        ctx.save_for_backward(H, sigma, inputs[1])
         ctx.mark_non_differentiable(mean, variance)
         ctx.set_materialize_grads(False)
 

@@ -84,7 +84,7 @@ def sum_of_products(A: Tensor, B: Tensor) -> Tensor:
     axes, rows = all_but_features(A), max(1, BLOCK * len(A) // A.numel())
     if rows >= len(A) or torch.is_grad_enabled() or A.device.type != "cpu":
         return (A * B).sum(axes, keepdim=True)
-    blocks = zip(A.split(rows), B.split(rows), strict=True)
+    blocks = zip(torch.split(A, rows), torch.split(B, rows), strict=True)
     return torch.cat([(a * b).sum(axes, keepdim=True) for a, b in blocks]).sum(0, keepdim=True)
 
 

@@ -91,8 +91,6 @@ class _Normalize(torch.autograd.Function):
     how they depend on H.
     """
 
-    generate_vmap_rule = True
-
     @staticmethod
     def forward(H: Tensor, gamma: Tensor, beta: Tensor, delta: float) -> tuple[Tensor, ...]:
         """Compute the outputs from H, γ, β and δ."""
@@ -107,6 +105,23 @@ class _Normalize(torch.autograd.Function):
         ctx.save_for_backward(H, sigma, inputs[1])
         ctx.mark_non_differentiable(mean, variance)
         ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def vmap(
+        info: Any, in_dims: tuple[int | None, ...], *inputs: Any
+    ) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
+        """Treat R batches of C features as one batch of RC features."""
+        R = info.batch_size
+        H, gamma, beta = (
+            v.expand(R, *v.shape) if at is None else v.movedim(at, 0)
+            for v, at in zip(inputs[:3], in_dims[:3], strict=True)
+        )
+        found = _Normalize.apply(  # type: ignore[no-untyped-call]
+            H.transpose(0, 1).flatten(1, 2), gamma.flatten(), beta.flatten(), inputs[3]
+        )
+        C = gamma.shape[1]
+        both = [v.unflatten(1, (R, C)) for v in found[:2]]
+        return (*both, *(v.unflatten(0, (R, C)) for v in found[2:])), (1, 1, 0, 0, 0)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:

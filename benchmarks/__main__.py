@@ -12,10 +12,10 @@ import warnings
 
 import torch
 
-from benchmarks import hessian, larger, mgh, overhead, replicas, results
+from benchmarks import batch_norm, hessian, larger, mgh, overhead, replicas, results
 from benchmarks.solvers import SOLVERS
 
-PARTS = {part.PART: part for part in (mgh, larger, overhead, hessian, replicas)}
+PARTS = {part.PART: part for part in (mgh, larger, overhead, hessian, replicas, batch_norm)}
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ Table = tuple[list[str], list[list[Cell]]]
 NONE = "–"
 HESSIAN_WAYS = {"batched": "dlopt / one batched pass", "loop": "dlopt / one pass a row"}
 REPLICAS_WAYS = {"train": "train", "by hand": "by hand", "vmap": "vmap", "dlopt": "train_many"}
+BATCH_NORM_WAYS = ("dlopt", "autograd")
 
 
 # --- Numbers as text ------------------------------------------------------------------------------
@@ -192,6 +193,17 @@ def ratio_table(part: str, first: str, ways: Mapping[str, str]) -> Table:
     return [first, *ways.values()], rows
 
 
+def batch_norm_table() -> Table:
+    """Times over those of PyTorch's kernel, then activations kept for the backward pass."""
+    found = load("batch_norm")
+    rows: list[list[Cell]] = []
+    for case, kept in found["memory"].items():
+        times = [quartile_cell(found["cases"][case][way])[0] for way in BATCH_NORM_WAYS]
+        rows.append([case, *times, *(f"{kept[way]:.3g}" for way in ("torch", *BATCH_NORM_WAYS))])
+    head = [f"time of {way}" for way in BATCH_NORM_WAYS]
+    return ["H", *head, *(f"{way} keeps" for way in ("torch", *BATCH_NORM_WAYS))], rows
+
+
 def summary_table() -> Table:
     """All families, a row each: ours beside SciPy's and beside the best of the others."""
     rows: list[list[Cell]] = []
@@ -299,4 +311,5 @@ TABLES: dict[str, Callable[..., Table]] = {
     "dense": dense_table,
     "hessian": lambda: ratio_table("hessian", "Parameters", HESSIAN_WAYS),
     "replicas": lambda: ratio_table("replicas", "Networks with", REPLICAS_WAYS),
+    "batch_norm": batch_norm_table,
 }

@@ -176,7 +176,7 @@ def _check(H: Tensor, gamma: Tensor, beta: Tensor, delta: float) -> None:
 
 def _check_delta(delta: float) -> None:
     if not 0 <= delta < math.inf:
-        raise ValueError(f"delta must be a number of at least 0, got {delta}")
+        raise ValueError(f"delta must be a finite number of at least 0, got {delta}")
 
 
 class BatchNorm(nn.Module):

@@ -72,7 +72,9 @@ def pool_layer_by_layer(module: nn.Module, layers: Sequence[Any], batches: Itera
                 layer.running_var.copy_(pool.variance)
                 left.remove(layer)
             if layers and len(left) == len(layers):
-                raise ValueError(f"batches must reach the {len(left)} layers, got none that does")
+                raise ValueError(
+                    f"batches must reach one of the {len(left)} layers, got no batch that does"
+                )
         except BaseException:
             for buffer, value in before:
                 buffer.copy_(value)

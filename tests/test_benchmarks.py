@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd.functional import hessian
 
 import dlopt
-from benchmarks import larger, overhead, replicas, results, tables
+from benchmarks import batch_norm, larger, overhead, replicas, results, tables
 from benchmarks.mgh import returns_a_solution, tight
 from benchmarks.more_garbow_hillstrom import INSTANCES
 from benchmarks.profiles import median_ratio, on_common, performance_profile
@@ -171,6 +171,9 @@ def test_results_are_those_of_this_code() -> None:
     assert list(load("overhead")["sizes"]) == [str(n) for n in overhead.SIZES]
     assert load("hessian")["cases"]
     assert list(load("replicas")["cases"]) == list(replicas.KINDS)
+    found = load("batch_norm")
+    assert len(found["cases"]) == len(batch_norm.SHAPES) * len(batch_norm.DTYPES)
+    assert all([*kept] == [*batch_norm.WAYS] for kept in found["memory"].values())
     assert sum(path.stat().st_size for path in results.FOLDER.iterdir()) < 150_000
 
 
@@ -284,3 +287,17 @@ def test_all_ways_train_the_same_networks() -> None:
     together = replicas.ByHand(modules)(x)
     for k, module in enumerate(modules):
         torch.testing.assert_close(together[k], module(x[k]), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(6, 3), (4, 3, 2, 2)])
+def test_all_ways_normalise_alike_and_what_they_keep_is_counted_once(
+    shape: tuple[int, ...],
+) -> None:
+    leaves, G = batch_norm.inputs(shape, torch.float64)
+    expected = torch.autograd.grad(batch_norm.kernel(*leaves), leaves, G)
+    for way in batch_norm.WAYS.values():
+        torch.testing.assert_close(torch.autograd.grad(way(*leaves), leaves, G), expected)
+        assert 0 < batch_norm.seconds(way, leaves, G, 2) < 1
+    leaves, _ = batch_norm.inputs((1000, 2), torch.float32)
+    assert batch_norm.activations_kept(lambda x, *_: x.exp().exp(), leaves) == 2
+    assert batch_norm.activations_kept(lambda x, *_: x * x, leaves) == 1

@@ -4,6 +4,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from dlopt import BatchNorm
+
 
 class Residual(nn.Module):
     """A skip around two layers."""
@@ -114,6 +116,12 @@ KINDS = {
     ),
     "own batch norm": lambda: nn.Sequential(
         nn.Linear(6, 8, bias=False), Norm(8), nn.Tanh(), nn.Linear(8, 3)
+    ),
+    "dlopt's batch norm": lambda: nn.Sequential(
+        nn.Linear(6, 8, bias=False), BatchNorm(8), nn.Tanh(), nn.Linear(8, 3)
+    ),
+    "dlopt's batch norm of images": lambda: images(
+        BatchNorm(1), nn.Conv2d(1, 4, 2, bias=False), BatchNorm(4, decay=0.5), nn.Tanh(), width=8
     ),
     "layer norm": lambda: nn.Sequential(
         nn.Linear(6, 8), nn.LayerNorm(8), nn.Tanh(), nn.Linear(8, 3)

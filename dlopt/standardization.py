@@ -55,7 +55,7 @@ def standardize(H: Tensor, delta: float = 1e-8) -> Standardized:
     D = H - mean
     rest = D.mean(axes, keepdim=True)  # what rounding left of a mean that is large beside D
     D -= rest
-    unit = torch.maximum(high - mean, mean - low).clamp(min=torch.finfo(H.dtype).tiny)
+    unit = (high - low).clamp(min=torch.finfo(H.dtype).tiny)
     D *= 1 / unit  # now squares are at most 1
     spread = unit * (sum_of_products(D, D) * (H.shape[1] / H.numel())).sqrt()
     sigma = torch.hypot(spread, torch.full_like(spread, math.sqrt(delta)))  # √(δ + spread²)

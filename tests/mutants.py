@@ -226,11 +226,11 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ("if isinstance(value, bool):", "if False:"),
     ],
     ("standardization",): [
-        (".clamp(low, high)", ""),
         ("    D -= rest\n", ""),
         ("D *= 1 / unit", "pass"),
         ("sigma.masked_fill(sigma == 0, math.inf)", "sigma"),
-        ("(high - low).clamp(", "torch.ones_like(low).clamp("),
+        ("D.amax(axes, keepdim=True).clamp(", "torch.ones_like(mean).clamp("),
+        ("math.sqrt(torch.finfo(H.dtype).tiny)", "0"),
         ("spread * spread", "sigma * sigma"),
     ],
     ("batch_norm", "pooling"): [

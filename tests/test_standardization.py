@@ -72,6 +72,12 @@ def test_squares_neither_overflow_nor_underflow(scale, dtype):
     torch.testing.assert_close(mean, scale * expected.mean, rtol=eps, atol=eps * scale)
 
 
+def test_an_outlier_downwards_does_not_overflow():
+    H = torch.zeros(4096, 1)
+    H[7] = -1e30
+    assert float(standardize(H, 0.0).H[7]) == pytest.approx(-(4095**0.5), rel=1e-6)
+
+
 def test_features_of_different_ranges_do_not_mix():
     H = drawn(64, 2, dtype=torch.float32)
     mixed = H * torch.tensor([1e30, 1e-6])

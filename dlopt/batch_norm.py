@@ -26,7 +26,7 @@ def batch_norm(H: Tensor, gamma: Tensor, beta: Tensor, delta: float = 1e-8) -> T
     constant feature becomes β, with gradient 0.
 
     Args:
-        H: Rows are examples, shape (m, C), or (m, C, *positions), where a feature has the same μ
+        H: Rows are examples, shape (m, C), or (m, C, ...), where a feature has the same μ
             and σ at every position. float16 and bfloat16 are computed in float32.
         gamma: γ, shape (C,).
         beta: β, shape (C,).
@@ -60,7 +60,7 @@ def batch_norm_backward(
     The two means are what flows back through μ and through σ. Exact for every δ.
 
     Args:
-        G: The gradient in the output :math:`\gamma H' + \beta`, shape (m, C, *positions).
+        G: The gradient in the output :math:`\gamma H' + \beta`, shape (m, C, ...).
         H: The standardised batch H' (not H), of the same shape.
         sigma: σ, shape (C,).
         gamma: γ, shape (C,).
@@ -190,7 +190,7 @@ class BatchNorm(nn.Module):
     running variance follow the unbiased one; here it is the biased one of equation 8.37.
 
     Args:
-        num_features: C; input has shape (m, C) or (m, C, *positions).
+        num_features: C; input has shape (m, C) or (m, C, ...).
         delta: δ, at least 0, added to the variance.
         decay: Of the running averages, in [0, 1).
         device: Of parameters and buffers.

@@ -16,7 +16,7 @@ def statistics_penalty(H: Tensor) -> Tensor:
     Added to the loss it encourages normalised units, and gives up some of that for a smaller loss.
 
     Args:
-        H: Rows are examples, shape (m, C) or (m, C, *positions).
+        H: Rows are examples, shape (m, C) or (m, C, ...).
 
     Returns:
         The penalty, 0-d, differentiable; 0 only where every feature is standardised.
@@ -40,7 +40,7 @@ def renormalize_(layer: nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d, inputs: T
     Done after each step, it takes back what the step changed in the statistics.
 
     Args:
-        layer: With a bias; its outputs have shape (m, C) or (m, C, *positions).
+        layer: With a bias; its outputs have shape (m, C) or (m, C, ...).
         inputs: Of the layer; rows are examples.
 
     Raises:

@@ -30,7 +30,7 @@ class Pool:
 
     @classmethod
     def of(cls, H: Tensor) -> Pool:
-        """Return that of a batch, shape (m, C, *positions), in float64."""
+        """Return that of a batch, shape (m, C, ...), in float64."""
         variance, mean = torch.var_mean(H.double(), all_but_features(H), correction=0)
         return cls(H.numel() // H.shape[1], mean, variance)
 

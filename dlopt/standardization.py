@@ -13,7 +13,7 @@ class Standardized(NamedTuple):
     """A batch whose features have mean 0 and variance 1, and what that took.
 
     Attributes:
-        H: H', shape (m, C, *positions).
+        H: H', shape (m, C, ...).
         mean: μ, shape (C,).
         variance: The biased variance, without δ, shape (C,).
         sigma: σ, shape (C,). Where it would be 0, it is infinite.
@@ -35,7 +35,7 @@ def standardize(H: Tensor, delta: float = 1e-8) -> Standardized:
     costs no digits, and squares don't overflow.
 
     Args:
-        H: Rows are examples, shape (m, C), or (m, C, *positions), where a feature has the same
+        H: Rows are examples, shape (m, C), or (m, C, ...), where a feature has the same
             mean and variance at every position. Changed by nothing, and no gradient flows through.
         delta: δ, at least 0.
 
@@ -50,13 +50,13 @@ def standardize(H: Tensor, delta: float = 1e-8) -> Standardized:
     """
     H = H.detach()
     axes = all_but_features(H)
-    low, high = H.amin(axes, keepdim=True), H.amax(axes, keepdim=True)
-    mean = H.mean(axes, keepdim=True).clamp(low, high)  # of a constant exactly that constant
+    mean = H.mean(axes, keepdim=True)
     D = H - mean
-    rest = D.mean(axes, keepdim=True)  # what rounding left of a mean that is large beside D
+    rest = D.mean(axes, keepdim=True)  # rounding of the mean, and all that is left of a constant
     D -= rest
-    unit = torch.maximum(high - mean, mean - low).clamp(min=torch.finfo(H.dtype).tiny)
-    D *= 1 / unit  # now squares are at most 1
+    # In units of the largest deviation upwards squares are at most m², and never overflow.
+    unit = D.amax(axes, keepdim=True).clamp(min=math.sqrt(torch.finfo(H.dtype).tiny))
+    D *= 1 / unit
     spread = unit * (sum_of_products(D, D) * (H.shape[1] / H.numel())).sqrt()
     sigma = torch.hypot(spread, torch.full_like(spread, math.sqrt(delta)))  # √(δ + spread²)
     sigma = sigma.masked_fill(sigma == 0, math.inf)  # divided by infinity all is 0, gradients too
@@ -71,12 +71,12 @@ def all_but_features(H: Tensor) -> list[int]:
 
 
 def along_features(v: Tensor, H: Tensor) -> Tensor:
-    """Shape a value for each feature, (C,), so that it meets H, (m, C, *positions)."""
+    """Shape a value for each feature, (C,), so that it meets H, (m, C, ...)."""
     return v.view(-1, *[1] * (H.dim() - 2))
 
 
 def sum_of_products(A: Tensor, B: Tensor) -> Tensor:
-    """Return Σ A ∘ B of each feature, (1, C, 1, ...), of two batches, (m, C, *positions).
+    """Return Σ A ∘ B of each feature, (1, C, 1, ...), of two batches, (m, C, ...).
 
     On the CPU in blocks of examples whose products stay in the cache: fresh memory for all of them
     would take more time than all the sums.

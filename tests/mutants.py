@@ -225,15 +225,15 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ("float(self.schedule(share))", "float(self.schedule(1 - share))"),
         ("if isinstance(value, bool):", "if False:"),
     ],
-    ("standardization", "batch_norm"): [
-        (".clamp(low, high)", ""),
+    ("standardization",): [
         ("    D -= rest\n", ""),
         ("D *= 1 / unit", "pass"),
         ("sigma.masked_fill(sigma == 0, math.inf)", "sigma"),
-        ("torch.maximum(high - mean, mean - low)", "(high - mean)"),
+        ("D.amax(axes, keepdim=True).clamp(", "torch.ones_like(mean).clamp("),
+        ("math.sqrt(torch.finfo(H.dtype).tiny)", "0"),
         ("spread * spread", "sigma * sigma"),
     ],
-    ("batch_norm",): [
+    ("batch_norm", "pooling"): [
         ("torch.addcmul(-sum_G / m, -sum_GH / m, H)", "torch.addcmul(-sum_G / m, 0 * sum_GH, H)"),
         ("torch.addcmul(-sum_G / m, -sum_GH / m, H)", "(-sum_GH / m * H)"),
         ("if grad_sigma is not None:", "if False:"),

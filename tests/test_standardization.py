@@ -41,6 +41,16 @@ def test_a_constant_feature_is_exactly_zero(shape, value, delta, dtype):
     assert (sigma == (delta**0.5 if delta else float("inf"))).all()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("m", [3, 7, 49, 1000])
+def test_constants_whose_mean_is_rounded_are_exactly_zero(m, dtype):
+    constants = 1e6 * drawn(300, dtype=dtype)
+    H = constants.expand(m, 300)
+    assert (H.mean(0) != constants).any()
+    standard, mean, *_ = standardize(H, 0.0)
+    assert not standard.any() and torch.equal(mean, constants)
+
+
 @pytest.mark.parametrize("shape", [(64, 5), (4096, 5), (16, 5, 9, 9)])
 @pytest.mark.parametrize("ratio", [1e2, 1e4, 1e6])
 def test_a_large_mean_costs_no_digits(shape, ratio):
@@ -60,6 +70,12 @@ def test_squares_neither_overflow_nor_underflow(scale, dtype):
     torch.testing.assert_close(standard, expected.H, rtol=eps, atol=eps)
     torch.testing.assert_close(sigma, scale * expected.sigma, rtol=eps, atol=0)
     torch.testing.assert_close(mean, scale * expected.mean, rtol=eps, atol=eps * scale)
+
+
+def test_an_outlier_downwards_does_not_overflow():
+    H = torch.zeros(4096, 1)
+    H[7] = -1e30
+    assert float(standardize(H, 0.0).H[7]) == pytest.approx(-(4095**0.5), rel=1e-6)
 
 
 def test_features_of_different_ranges_do_not_mix():

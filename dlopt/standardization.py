@@ -88,4 +88,4 @@ def sum_of_products(A: Tensor, B: Tensor) -> Tensor:
     return torch.cat([(a * b).sum(axes, keepdim=True) for a, b in blocks]).sum(0, keepdim=True)
 
 
-BLOCK = 2**16  # values of a block
+BLOCK = 2**17  # values of a block

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm as TorchBatchNorm
+from torch.overrides import handle_torch_function, has_torch_function
 
 from dlopt.pooling import pool_layer_by_layer
 from dlopt.standardization import all_but_features, along_features, standardize, sum_of_products
@@ -153,6 +154,24 @@ def _with_statistics(
     if wide != H.dtype:
         out, mean, variance = _with_statistics(H.to(wide), gamma.to(wide), beta.to(wide), delta)
         return out.to(H.dtype), mean, variance
+    return normalize(H, gamma, beta, delta)
+
+
+def normalize(
+    H: Tensor, gamma: Tensor, beta: Tensor, delta: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the output, the mean and the variance, unchecked; replicas put a form in its place.
+
+    Args:
+        H: Shape (m, C, *positions).
+        gamma: γ, shape (C,).
+        beta: β, shape (C,).
+        delta: δ.
+    """
+    if has_torch_function((H, gamma, beta)):
+        found: tuple[Tensor, Tensor, Tensor]
+        found = handle_torch_function(normalize, (H, gamma, beta), H, gamma, beta, delta)
+        return found
     out, _, _, mean, variance = _Normalize.apply(H, gamma, beta, delta)  # type: ignore[no-untyped-call]
     return out, mean, variance
 

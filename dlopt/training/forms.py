@@ -19,6 +19,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from dlopt import batch_norm as plain
+
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Compute what ``torch.nn.functional.linear`` does."""
@@ -32,6 +34,18 @@ def batch_norm(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         return F.batch_norm(input, *args, **kwargs)
     # As one sequence: the same means, over an axis that lies in memory in a row.
     return F.batch_norm(input.mT.unsqueeze(0), *args, **kwargs)[0].mT
+
+
+def normalize(
+    H: Tensor, gamma: Tensor, beta: Tensor, delta: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Compute what ``dlopt.batch_norm.normalize`` does, rounded as PyTorch's kernel rounds."""
+    if H.dim() != 2 or delta == 0:  # where that kernel is slow, or divides by 0
+        return plain.normalize(H, gamma, beta, delta)
+    out = batch_norm(H, None, None, gamma, beta, training=True, eps=delta)
+    with torch.no_grad():
+        variance, mean = torch.var_mean(H, dim=0, correction=0)
+    return out, mean, variance
 
 
 def embedding(
@@ -137,6 +151,7 @@ FORMS: Mapping[Callable[..., Any], Callable[..., Any]] = MappingProxyType(
     {
         F.linear: linear,
         F.batch_norm: batch_norm,
+        plain.normalize: normalize,
         F.embedding: embedding,
         F.cross_entropy: cross_entropy,
         torch.gru_cell: gru_cell,

@@ -228,12 +228,18 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
     ("standardization",): [
         ("    D -= rest\n", ""),
         ("D *= 1 / unit", "pass"),
+        ("D *= unit / sigma", "D *= unit"),
+        ("(mean + rest, spread * spread", "(rest, spread * spread"),
+        ("(H.shape[1] / H.numel())", "(H.shape[1] / (H.numel() - 1))"),
+        ("full_like(spread, math.sqrt(delta))", "full_like(spread, delta)"),
         ("sigma.masked_fill(sigma == 0, math.inf)", "sigma"),
         ("D.amax(axes, keepdim=True).clamp(", "torch.ones_like(mean).clamp("),
         ("math.sqrt(torch.finfo(H.dtype).tiny)", "0"),
         ("spread * spread", "sigma * sigma"),
     ],
     ("batch_norm", "pooling"): [
+        ("(along_features(beta, H), H, along_features(gamma, H))", "(H, H, H)"),
+        ("along_features(gamma / sigma, H)", "along_features(gamma, H)"),
         ("torch.addcmul(-sum_G / m, -sum_GH / m, H)", "torch.addcmul(-sum_G / m, 0 * sum_GH, H)"),
         ("torch.addcmul(-sum_G / m, -sum_GH / m, H)", "(-sum_GH / m * H)"),
         ("if grad_sigma is not None:", "if False:"),
@@ -259,6 +265,8 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
     ],
     ("linear_chain",): [
         ("-learning_rate * g", "-learning_rate * w"),
+        ("-learning_rate * g", "learning_rate * g"),
+        ("stay = [order * w for", "stay = [order for"),
         ("reversed(weights[1:])", "weights[1:]"),
     ],
     ("training/history",): [

@@ -29,6 +29,17 @@ def arguments(*shape):
     return [v.requires_grad_() for v in (drawn(*shape), drawn(C, seed=1), drawn(C, seed=2))]
 
 
+# --- The equations --------------------------------------------------------------------------------
+
+
+def test_gamma_scales_and_beta_shifts_what_is_standardised():
+    H, gamma, beta = drawn(6, 3), drawn(3, seed=1), drawn(3, seed=2)
+    standard, mean, _, sigma = standardize(H, 0.1)
+    expected = gamma * standard + beta
+    torch.testing.assert_close(batch_norm(H, gamma, beta, 0.1), expected, **TIGHT)
+    torch.testing.assert_close(batch_norm(H, sigma, mean, 0.1), H, **TIGHT)
+
+
 # --- Gradients ------------------------------------------------------------------------------------
 
 

@@ -17,7 +17,7 @@ def in_float64(H, delta):
     return (H - mean) / (variance + delta).sqrt()
 
 
-@pytest.mark.parametrize("shape", [(2, 3), (100, 3), (4096, 3), (50, 3, 4), (2, 3, 2, 2)])
+@pytest.mark.parametrize("shape", [(2, 3), (4096, 3), (50, 3, 4), (2, 3, 2, 2)])
 def test_it_is_the_equations(shape):
     H = 3 * drawn(*shape) - 2
     standard, mean, variance, sigma = standardize(H, 0.1)

@@ -78,10 +78,9 @@ def batch_norm_backward(
     """
     m = H.numel() / H.shape[1]
     sum_G, sum_GH = G.sum(all_but_features(H), keepdim=True), sum_of_products(G, H)
+    scale = along_features(gamma / sigma, H)
     # In place: (G − mean G − H' ∘ mean(G ∘ H')) · γ/σ
-    grad_H = (
-        torch.addcmul(-sum_G / m, -sum_GH / m, H).add_(G).mul_(along_features(gamma / sigma, H))
-    )
+    grad_H = torch.addcmul(-sum_G / m, -sum_GH / m, H).add_(G).mul_(scale)
     return grad_H, sum_GH.view(-1), sum_G.view(-1)
 
 

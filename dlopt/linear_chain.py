@@ -33,7 +33,11 @@ def chain_gradient(x: Number, weights: Sequence[Number]) -> list[Number]:
     return [a * b for a, b in zip(before, reversed(after), strict=True)]
 
 
-def chain_orders(x: Number, weights: Sequence[Number], learning_rate: Number) -> list[Number]:
+def chain_orders(
+    x: Number,
+    weights: Sequence[Number],
+    learning_rate: Number,
+) -> list[Number]:
     r"""Split the output after one gradient step into orders of the learning rate (equation 8.34).
 
     .. math:: x (w_1 - \epsilon g_1)(w_2 - \epsilon g_2) \cdots (w_l - \epsilon g_l)
@@ -65,5 +69,6 @@ def chain_orders(x: Number, weights: Sequence[Number], learning_rate: Number) ->
     for w, g in zip(weights, chain_gradient(x, weights), strict=True):
         stay = [order * w for order in orders]
         rise = [order * (-learning_rate * g) for order in orders]
-        orders = [stay[0], *(a + b for a, b in zip(stay[1:], rise[:-1], strict=True)), rise[-1]]
+        both = [a + b for a, b in zip(stay[1:], rise[:-1], strict=True)]
+        orders = [stay[0], *both, rise[-1]]
     return orders

@@ -162,7 +162,7 @@ def normalize(
     """Return the output, the mean and the variance, unchecked; replicas put a form in its place.
 
     Args:
-        H: Shape (m, C, *positions).
+        H: Shape (m, C), or (m, C, and positions).
         gamma: γ, shape (C,).
         beta: β, shape (C,).
         delta: δ.

@@ -144,7 +144,9 @@ def test_it_is_pytorchs_layer_from_the_first_step_on(m, C, positions, delta, dec
         expected = torch.autograd.grad(expected, [reference, *theirs.parameters()], G)
         # What cancels in the gradient in H, of two examples nearly all, leaves its rounding.
         variance = x.transpose(0, 1).flatten(1).var(1, correction=0)
-        terms = float((layer.gamma / (variance + delta).sqrt()).abs().max() * G.abs().max())
+        terms = float(
+            (layer.gamma.detach() / (variance + delta).sqrt()).abs().max() * G.abs().max()
+        )
         torch.testing.assert_close(got, expected, rtol=1e-12, atol=1e-12 * max(1.0, terms))
         torch.testing.assert_close(layer.running_mean, theirs.running_mean, **TIGHT)
         # Theirs follows the unbiased variance, but starts at 1, too: that share is not converted.

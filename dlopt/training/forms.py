@@ -1,4 +1,4 @@
-"""Functions of PyTorch in a form that ``torch.vmap`` runs fast, or runs at all.
+"""Functions in a form that ``torch.vmap`` runs fast, or runs at all.
 
 ``vmap`` turns a function of one network into one of R networks, operation by operation. Most
 operations have a good rule. Recurrent cells have none, the gradient of an embedding with a padding
@@ -160,7 +160,7 @@ FORMS: Mapping[Callable[..., Any], Callable[..., Any]] = MappingProxyType(
         torch.rnn_relu_cell: rnn_cell(torch.relu),
     }
 )
-"""Each function of PyTorch that has a form of its own, and the form."""
+"""Each function of PyTorch or ``dlopt`` that has a form of its own, and the form."""
 
 
 class FastForms(TorchFunctionMode):

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from dlopt.batch_norm import normalize
 from dlopt.training.forms import FORMS, FastForms
 
 
@@ -48,6 +49,16 @@ CASES = {
         lambda x, m, v: F.batch_norm(x, m.detach(), v.detach().exp()),
         (numbers(4, 7, 3), numbers(4, 3), numbers(4, 3)),
     ),
+    **{
+        f"batch norm of dlopt, {len(shape)}, {delta}": (
+            lambda x, w, b, delta=delta: torch.cat(
+                [part.flatten() for part in normalize(x, w, b, delta)]
+            ),
+            (numbers(*shape), numbers(4, 3), numbers(4, 3)),
+        )
+        for shape in ((4, 7, 3), (4, 7, 3, 2, 2))
+        for delta in (0.0, 1e-8)
+    },
     "embedding": (lambda w, i: F.embedding(i, w), (numbers(4, 5, 3), classes(4, 7, 2))),
     "embedding with padding": (
         lambda w, i: F.embedding(i, w, padding_idx=-2).square(),

@@ -42,7 +42,8 @@ def batch_norm(H: Tensor, gamma: Tensor, beta: Tensor, delta: float = 1e-8) -> T
     Example:
         >>> import torch
         >>> H = torch.tensor([[1.0, 5.0], [3.0, 5.0]])
-        >>> batch_norm(H, gamma=torch.tensor([2.0, 2.0]), beta=torch.tensor([0.0, 1.0])).tolist()
+        >>> gamma, beta = torch.tensor([2.0, 2.0]), torch.tensor([0.0, 1.0])
+        >>> batch_norm(H, gamma, beta).tolist()
         [[-2.0, 1.0], [2.0, 1.0]]
     """
     return _with_statistics(H, gamma, beta, delta)[0]

@@ -32,7 +32,7 @@ def arguments(*shape):
 # --- The equations --------------------------------------------------------------------------------
 
 
-def test_gamma_scales_and_beta_shifts_what_is_standardised():
+def test_gamma_scales_and_beta_shifts():
     H, gamma, beta = drawn(6, 3), drawn(3, seed=1), drawn(3, seed=2)
     standard, mean, _, sigma = standardize(H, 0.1)
     expected = gamma * standard + beta

@@ -15,7 +15,7 @@ WEIGHTS = st.lists(st.floats(-3, 3), min_size=1, max_size=100)
 
 @given(WEIGHTS, st.floats(-2, 2), st.floats(1e-6, 10))
 @settings(max_examples=30, deadline=None)
-def test_orders_in_fractions_add_up_to_the_output_after_the_step(weights, x, rate):
+def test_orders_add_up_to_the_output_after_a_step(weights, x, rate):
     w, x, rate = [Fraction(v) for v in weights[:12]], Fraction(x), Fraction(rate)
     g = chain_gradient(x, w)
     orders = chain_orders(x, w, rate)

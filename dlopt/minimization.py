@@ -16,13 +16,15 @@ from dlopt.method import Method, State, iterate
 from dlopt.objective import Objective
 
 REASONS = (
-    "gradient",  # converged: the gradient is below its tolerance
+    "gradient",  # converged: the gradient, or at a kink a mean of those around, is 0 to tolerance
     "max_steps",  # the budget of iterations is spent
     "line_search",  # no acceptable point along the direction, even from a fresh start
     "no_decrease",  # the decrease left is below what floating point can represent
     "non_finite",  # the next point has no finite value or gradient
     "singular",  # the literal Newton step met a singular system
     "callback",  # the callback asked to stop
+    "kink",  # coordinate descent: no block lowers the value, a joint step does
+    "cycle",  # coordinate descent: the path is back where an earlier sweep began
 )
 
 

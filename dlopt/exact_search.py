@@ -60,8 +60,10 @@ def exact_search(phi: Phi, first_step: float = 1.0, *, max_evaluations: int = 12
         if trial.value == -math.inf or (high is None and step > _LONGEST * first_step):
             return Trial(step, -math.inf, trial.slope, trial.at)
         noise = rounding(best.value, phi.eps)
-        flat = trial.finite and abs(trial.value - best.value) <= noise
-        less = abs(trial.slope) < abs(best.slope) if flat else trial.value < best.value
+        # Where values differ by rounding slopes decide, if they agree: not across a kink.
+        near = abs(trial.value - best.value) <= noise
+        flat = near and abs((trial.slope + best.slope) * (trial.step - best.step)) <= 4 * noise
+        less = abs(trial.slope) < abs(best.slope) if flat else trial.value < best.value and not near
         if trial.finite and less:
             best = trial
         if trial is best and (trial.slope == 0 or _is_vertex(phi, trial)):

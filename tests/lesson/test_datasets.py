@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from dlopt.lesson.datasets import curve, digits, mnist1d
+from dlopt.lesson.datasets import curve, digits, mnist1d, patches
 
 
 def test_digits():
@@ -138,3 +138,18 @@ def test_a_missing_package_is_named_with_its_remedy(monkeypatch, load, module, p
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ImportError, match=rf'needs {package}: pip install "dlopt\[book\]"'):
         load()
+
+
+def test_patches_are_cut_from_the_photographs_by_seed() -> None:
+    X = patches(50, size=6, seed=3)
+    assert X.shape == (50, 36)
+    assert X.mean(dim=1).abs().max() < 1e-12
+    assert X.std(correction=0).item() == pytest.approx(1)
+    assert torch.equal(X, patches(50, size=6, seed=3))
+    assert not torch.equal(X, patches(50, size=6, seed=4))
+
+
+@pytest.mark.parametrize(("wrong", "named"), [({"count": 1}, "count"), ({"size": 300}, "size")])
+def test_impossible_patches_are_refused(wrong: dict[str, int], named: str) -> None:
+    with pytest.raises(ValueError, match=rf"{named} must be .*, got {wrong[named]}"):
+        patches(**({"count": 5} | wrong))

@@ -42,10 +42,10 @@ def normalize(
     """Compute what ``dlopt.batch_norm.normalize`` does, rounded as PyTorch's kernel rounds."""
     if H.dim() != 2 or delta == 0:  # where that kernel is slow, or divides by 0
         return plain.normalize(H, gamma, beta, delta)
-    out = batch_norm(H, None, None, gamma, beta, training=True, eps=delta)
-    with torch.no_grad():
-        variance, mean = torch.var_mean(H, dim=0, correction=0)
-    return out, mean, variance
+    # The kernel's own statistics, as averages that forget at once: to take them again is slow.
+    mean, unbiased = torch.zeros_like(H[0].detach()), torch.zeros_like(H[0].detach())
+    out = batch_norm(H, mean, unbiased, gamma, beta, training=True, momentum=1.0, eps=delta)
+    return out, mean, unbiased * ((len(H) - 1) / len(H))
 
 
 def embedding(

@@ -292,7 +292,7 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ("y.copy_(z.lerp(x, group[\"beta\"]))", "y.copy_(x.lerp(z, group[\"beta\"]))"),
         ("x.lerp_(z, 1 / memory[\"t\"])", "x.lerp_(z, 1 / (memory[\"t\"] + 1))"),
         ("y.copy_(z.lerp", "z.copy_(z.lerp"),
-        ("if self._applied:", "if False:"),
+        ('raise RuntimeError("step() must', 'RuntimeError("step() must'),
     ],
     ("normalization",): [
         ("(variance - 1).square()", "(variance - 1)"),

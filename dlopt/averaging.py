@@ -31,7 +31,11 @@ def polyak_averages(iterates: Tensor) -> Tensor:
     return iterates.cumsum(0) / t.view(-1, *[1] * (iterates.dim() - 1))
 
 
-def exponential_averages(iterates: Tensor, decay: float, start: Tensor | None = None) -> Tensor:
+def exponential_averages(
+    iterates: Tensor,
+    decay: float,
+    start: Tensor | None = None,
+) -> Tensor:
     r"""Return the exponential average of the first t iterates, for each t.
 
     .. math:: \hat\theta^{(t)} = \alpha \hat\theta^{(t-1)} + (1 - \alpha) \theta^{(t)}

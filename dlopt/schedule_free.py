@@ -81,10 +81,7 @@ class ScheduleFreeSGD(torch.optim.Optimizer):
                 if not memory:
                     memory.update(t=0, z=y.detach().clone(), x=y.detach().clone())
                 memory["t"] += 1
-                z, x = memory["z"], memory["x"]
-                z.sub_(group["lr"] * y.grad)
-                x.lerp_(z, 1 / memory["t"])
-                y.copy_(z.lerp(x, group["beta"]))
+                _move(y, memory["z"], memory["x"], memory["t"], group["lr"], group["beta"])
         return loss
 
     @contextmanager
@@ -105,3 +102,10 @@ class ScheduleFreeSGD(torch.optim.Optimizer):
                 yield
             finally:
                 self._applied = False
+
+
+def _move(y: Tensor, z: Tensor, x: Tensor, t: int, lr: float, beta: float) -> None:
+    """Make step t in place: of z along the gradient at y, of x to the mean of all z."""
+    z -= lr * y.grad  # type: ignore[operator]
+    x.lerp_(z, 1 / t)  # x + (z − x)/t
+    y.copy_(z.lerp(x, beta))  # (1 − β) z + β x

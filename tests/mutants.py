@@ -289,10 +289,10 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ("buffer.copy_(value)\n", "pass\n"),
     ],
     ("schedule_free",): [
-        ("y.copy_(z.lerp(x, group[\"beta\"]))", "y.copy_(x.lerp(z, group[\"beta\"]))"),
-        ("x.lerp_(z, 1 / memory[\"t\"])", "x.lerp_(z, 1 / (memory[\"t\"] + 1))"),
-        ("y.copy_(z.lerp", "z.copy_(z.lerp"),
+        ("y.copy_(z.lerp(x, beta))", "y.copy_(x.lerp(z, beta))"),
+        ("x.lerp_(z, 1 / t)", "x.lerp_(z, 1 / (t + 1))"),
         ('raise RuntimeError("step() must', 'RuntimeError("step() must'),
+        ("if not 0 <= beta <= 1:", "if not 0 <= beta < 1:"),
     ],
     ("normalization",): [
         ("(variance - 1).square()", "(variance - 1)"),

@@ -1,6 +1,7 @@
 """The averages are the formula's, the library's, and those that theorems speak of."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -55,7 +56,8 @@ def test_the_weights_are_those_of_the_formulas():
         plain[0] = decay ** (n - 1)
         corrected = (1 - decay) * decay ** (n - i) / (1 - decay**n)
         for correct, expected in ((False, plain), (True, corrected)):
-            found = weights(lambda m, d=decay, c=correct: ExponentialAverage(m, d, c), [1] * n)
+            make = partial(ExponentialAverage, decay=decay, bias_correction=correct)
+            found = weights(make, [1] * n)
             torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-15)
     tail = weights(lambda m: PolyakAverage(m, start=5), [1] * n)
     torch.testing.assert_close(tail, (i > 5).double() / 7, rtol=1e-12, atol=0)

@@ -81,7 +81,9 @@ class ScheduleFreeSGD(torch.optim.Optimizer):
                 if not memory:
                     memory.update(t=0, z=y.detach().clone(), x=y.detach().clone())
                 memory["t"] += 1
-                _move(y, memory["z"], memory["x"], memory["t"], group["lr"], group["beta"])
+                _move(
+                    y, y.grad, memory["z"], memory["x"], 1 / memory["t"], group["lr"], group["beta"]
+                )
         return loss
 
     @contextmanager
@@ -104,8 +106,10 @@ class ScheduleFreeSGD(torch.optim.Optimizer):
                 self._applied = False
 
 
-def _move(y: Tensor, z: Tensor, x: Tensor, t: int, lr: float, beta: float) -> None:
-    """Make step t in place: of z along the gradient at y, of x to the mean of all z."""
-    z -= lr * y.grad  # type: ignore[operator]
-    x.lerp_(z, 1 / t)  # x + (z − x)/t
+def _move(
+    y: Tensor, grad: Tensor, z: Tensor, x: Tensor, share: float, lr: float, beta: float
+) -> None:
+    """Move z along the gradient at y, x towards the mean of all z, and y between them; in place."""
+    z.sub_(lr * grad)
+    x.lerp_(z, share)  # share = 1/t: x + (z − x)/t
     y.copy_(z.lerp(x, beta))  # (1 − β) z + β x

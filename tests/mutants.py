@@ -290,7 +290,7 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
     ],
     ("schedule_free",): [
         ("y.copy_(z.lerp(x, beta))", "y.copy_(x.lerp(z, beta))"),
-        ("x.lerp_(z, 1 / t)", "x.lerp_(z, 1 / (t + 1))"),
+        ("1 / memory[\"t\"]", "1 / (memory[\"t\"] + 1)"),
         ('raise RuntimeError("step() must', 'RuntimeError("step() must'),
         ("if not 0 <= beta <= 1:", "if not 0 <= beta < 1:"),
     ],

@@ -12,10 +12,12 @@ import warnings
 
 import torch
 
-from benchmarks import batch_norm, hessian, larger, mgh, overhead, replicas, results
+from benchmarks import averaging, batch_norm, hessian, larger, mgh, overhead, replicas, results
 from benchmarks.solvers import SOLVERS
 
-PARTS = {part.PART: part for part in (mgh, larger, overhead, hessian, replicas, batch_norm)}
+PARTS = {
+    part.PART: part for part in (mgh, larger, overhead, hessian, replicas, batch_norm, averaging)
+}
 
 
 def main() -> None:

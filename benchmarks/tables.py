@@ -19,6 +19,7 @@ NONE = "–"
 HESSIAN_WAYS = {"batched": "dlopt / one batched pass", "loop": "dlopt / one pass a row"}
 REPLICAS_WAYS = {"train": "train", "by hand": "by hand", "vmap": "vmap", "dlopt": "train_many"}
 BATCH_NORM_WAYS = ("dlopt", "autograd")
+AVERAGING_WAYS = ("dlopt", "one by one")
 
 
 # --- Numbers as text ------------------------------------------------------------------------------
@@ -204,6 +205,21 @@ def batch_norm_table() -> Table:
     return ["H", *head, *(f"{way} keeps" for way in ("torch", *BATCH_NORM_WAYS))], rows
 
 
+def averaging_table() -> Table:
+    """Times of an update over those of PyTorch's foreach form, then copies of the parameters."""
+    found = load("averaging")
+    rows: list[list[Cell]] = []
+    for case, kept in found["memory"].items():
+        n, rest = case.split(" ", 1)
+        times = found["cases"][case]
+        cells = [quartile_cell(times[way])[0] for way in AVERAGING_WAYS]
+        spent = f"{times['microseconds'][1]:,.0f} µs"
+        held = (f"{kept[way]:.3g}" for way in ("dlopt", "foreach"))
+        rows.append([f"{thousands(int(n))} {rest}", *cells, spent, *held])
+    head = [f"time of {way}" for way in AVERAGING_WAYS]
+    return ["Parameters", *head, "dlopt takes", "dlopt holds", "foreach holds"], rows
+
+
 def summary_table() -> Table:
     """All families, a row each: ours beside SciPy's and beside the best of the others."""
     rows: list[list[Cell]] = []
@@ -312,4 +328,5 @@ TABLES: dict[str, Callable[..., Table]] = {
     "hessian": lambda: ratio_table("hessian", "Parameters", HESSIAN_WAYS),
     "replicas": lambda: ratio_table("replicas", "Networks with", REPLICAS_WAYS),
     "batch_norm": batch_norm_table,
+    "averaging": averaging_table,
 }

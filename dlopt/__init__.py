@@ -4,6 +4,7 @@
 parameters, ``iterate`` yields its states one by one.
 """
 
+from dlopt.averaging import ExponentialAverage, PolyakAverage
 from dlopt.batch_norm import BatchNorm, recompute_statistics
 from dlopt.bfgs import BFGS
 from dlopt.conjugate_gradient import (
@@ -28,12 +29,14 @@ __all__ = [
     "LBFGS",
     "BatchNorm",
     "ConjugateGradient",
+    "ExponentialAverage",
     "GradientDescent",
     "LevenbergMarquardt",
     "Method",
     "MethodOptimizer",
     "Newton",
     "Path",
+    "PolyakAverage",
     "State",
     "SteepestDescent",
     "TruncatedNewton",

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd.functional import hessian
 
 import dlopt
-from benchmarks import batch_norm, larger, overhead, replicas, results, tables
+from benchmarks import averaging, batch_norm, larger, overhead, replicas, results, tables
 from benchmarks.mgh import returns_a_solution, tight
 from benchmarks.more_garbow_hillstrom import INSTANCES
 from benchmarks.profiles import median_ratio, on_common, performance_profile
@@ -174,6 +174,9 @@ def test_results_are_those_of_this_code() -> None:
     found = load("batch_norm")
     assert len(found["cases"]) == len(batch_norm.SHAPES) * len(batch_norm.DTYPES)
     assert all([*kept] == [*batch_norm.WAYS] for kept in found["memory"].values())
+    found = load("averaging")
+    assert len(found["cases"]) == len(averaging.NETWORKS)
+    assert all([*kept] == [*averaging.WAYS] for kept in found["memory"].values())
     assert sum(path.stat().st_size for path in results.FOLDER.iterdir()) < 150_000
 
 
@@ -301,3 +304,18 @@ def test_all_ways_normalise_alike_and_what_they_keep_is_counted_once(
     leaves, _ = batch_norm.inputs((1000, 2), torch.float32)
     assert batch_norm.activations_kept(lambda x, *_: x.exp().exp(), leaves) == 2
     assert batch_norm.activations_kept(lambda x, *_: x * x, leaves) == 1
+
+
+def test_all_ways_average_alike_and_copies_are_counted() -> None:
+    net = averaging.network(2, 3)
+    for way in averaging.WAYS.values():
+        update = way(net)
+        assert 0 < averaging.seconds(update, 2) < 1
+    held = {name: averaging.copies_held(way, net) for name, way in averaging.WAYS.items()}
+    assert held["dlopt"] == 1 < held["foreach"] == held["one by one"] < 2
+
+    def hoarder(net: torch.nn.Module) -> averaging.Update:
+        kept = [p.detach().clone() for p in net.parameters() for _ in range(2)]
+        return kept.reverse
+
+    assert averaging.copies_held(hoarder, net) == 2

@@ -13,6 +13,7 @@ from torch.nn.functional import softshrink
 _LOOK, _SOLVE = 10, 10
 # So many samples at once are solved for on their supports: their matrices fit the cache.
 _CHUNK = 256
+_RIDGE, _ROUNDING = 1e-13, 1e-14
 
 
 class Codes(NamedTuple):
@@ -81,7 +82,7 @@ def sparse_codes(
             continue
         if step % (_LOOK * _SOLVE) == 0:
             momentum.jump(part)
-        best = torch.where((part.value(momentum.H) < part.value(best))[:, None], momentum.H, best)
+        best = part.better(momentum.H, best)
         now = part.gap(best)
         H[rows], gap[rows] = best, now
         left = now > gap_tol
@@ -131,11 +132,20 @@ class _Lasso:
         gap: Tensor = (primal - dual).clamp(min=0) / torch.where(zero, 1.0, self.half_squares)
         return gap
 
+    def better(self, H: Tensor, other: Tensor) -> Tensor:
+        """Return for each sample the codes of less value, or of less gap where that is rounding."""
+        fall = self.value(other) - self.value(H)
+        near = fall.abs() <= _ROUNDING * self.half_squares
+        less = torch.where(near, self.gap(H) < self.gap(other), fall > 0)
+        return torch.where(less[:, None], H, other)
+
     def on_support(self, H: Tensor) -> Tensor:
         """Return the stationary points with the atoms and signs in use, where they exist."""
         used = H != 0
         pairs = used[:, :, None] & used[:, None, :]
-        matrices = self.G * pairs + torch.diag_embed((~used).to(H))
+        # Copies of an atom make the system singular; this share of rounding decides between them.
+        ridge = _RIDGE * self.G.diagonal().mean()
+        matrices = self.G * pairs + torch.diag_embed(torch.where(used, ridge, 1.0))
         wanted = torch.where(used, self.C - self.alpha * H.sign(), 0.0)
         found: Tensor = torch.linalg.solve_ex(matrices, wanted).result
         return found
@@ -162,8 +172,9 @@ class _Momentum:
         for rows in torch.split(torch.arange(len(self.H), device=self.H.device), _CHUNK):
             part, H = lasso.of(rows), self.H[rows]
             found = part.on_support(H)
-            lower = (part.value(found) < part.value(H))[:, None]
-            H = torch.where(lower, found, H)
+            chosen = part.better(found, H)
+            lower = (chosen != H).any(1, keepdim=True)
+            H = chosen
             self.H = self.H.index_copy(0, rows, H)
             self.Y = self.Y.index_copy(0, rows, torch.where(lower, H, self.Y[rows]))
             self.t = self.t.index_copy(0, rows, torch.where(lower, 1.0, self.t[rows]))

@@ -13,6 +13,7 @@ from dlopt.conjugate_gradient import (
     polak_ribiere,
     polak_ribiere_plus,
 )
+from dlopt.coordinate_descent import CoordinateDescent
 from dlopt.gradient_descent import GradientDescent, SteepestDescent
 from dlopt.lbfgs import LBFGS
 from dlopt.levenberg_marquardt import LevenbergMarquardt
@@ -28,6 +29,7 @@ __all__ = [
     "LBFGS",
     "BatchNorm",
     "ConjugateGradient",
+    "CoordinateDescent",
     "GradientDescent",
     "LevenbergMarquardt",
     "Method",

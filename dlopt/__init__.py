@@ -14,6 +14,7 @@ from dlopt.conjugate_gradient import (
     polak_ribiere,
     polak_ribiere_plus,
 )
+from dlopt.coordinate_descent import CoordinateDescent
 from dlopt.gradient_descent import GradientDescent, SteepestDescent
 from dlopt.lbfgs import LBFGS
 from dlopt.levenberg_marquardt import LevenbergMarquardt
@@ -29,7 +30,7 @@ __all__ = [
     "LBFGS",
     "BatchNorm",
     "ConjugateGradient",
-    "ExponentialAverage",
+    "CoordinateDescent",
     "GradientDescent",
     "LevenbergMarquardt",
     "Method",

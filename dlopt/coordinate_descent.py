@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlopt.descent import LineFunction, first_guess
+from dlopt.descent import LineFunction
 from dlopt.evaluation import Evaluation, largest_entry, rounding
 from dlopt.exact_search import exact_search
 from dlopt.kinks import look_around
@@ -172,13 +172,19 @@ class CoordinateDescent:
 
     def _along(self, f: Objective, state: CoordinateState, block: Tensor) -> Evaluation | None:
         """Return the evaluation at the minimum along one coordinate, None if there is none."""
+        here = Evaluation(state.x, state.value, state.grad, float(state.value), True)
         slope = state.grad[block]
+        steepness = float(slope.abs())
+        if not steepness:
+            return here
         line = torch.zeros_like(state.x).index_copy(0, block, -slope.sign())
-        steepness, stride = float(slope.abs()), float(state.strides[block])
-        first = steepness * stride if stride else first_guess(state)
-        found = exact_search(LineFunction(f, state, line), first) if steepness else None
+        first = steepness * float(state.strides[block])
+        if not 0 < first < math.inf:  # no longer than the point, no further than to J = 0
+            drop = 2 * abs(here.J) / steepness
+            first = min(max(1.0, largest_entry(state.x)), drop or math.inf)
+        found = exact_search(LineFunction(f, state, line), first)
         if found is None:
-            return Evaluation(state.x, state.value, state.grad, float(state.value), True)
+            return here
         return found.at if found.finite else None
 
 

@@ -16,14 +16,17 @@ def cubic_minimum(a: Trial, b: Trial) -> float:
     """
     gap = b.step - a.step
     d1 = a.slope + b.slope - 3 * (b.value - a.value) / gap
-    radicand = d1 * d1 - a.slope * b.slope
+    # In units of a power of two, which changes no digit, squares neither overflow nor vanish.
+    unit = -math.frexp(max(abs(d1), abs(a.slope), abs(b.slope)))[1]
+    d1, slope_a, slope_b = (math.ldexp(v, unit) for v in (d1, a.slope, b.slope))
+    radicand = d1 * d1 - slope_a * slope_b
     if not radicand >= 0:
         return math.copysign(math.inf, gap)
     d2 = math.copysign(math.sqrt(radicand), gap)
-    bottom = b.slope - a.slope + 2 * d2
+    bottom = slope_b - slope_a + 2 * d2
     if bottom == 0:
         return math.copysign(math.inf, gap)
-    minimum = b.step - gap * (b.slope + d2 - d1) / bottom
+    minimum = b.step - gap * (slope_b + d2 - d1) / bottom
     return minimum if math.isfinite(minimum) else math.copysign(math.inf, gap)
 
 

@@ -47,7 +47,8 @@ def look_around(f: Objective, state: State) -> Literal["gradient", "kink", "no_d
     x, n = state.x, len(state.x)
     noise = rounding(float(state.value), torch.finfo(x.dtype).eps)
     radius = torch.finfo(x.dtype).eps ** 0.5 * max(1.0, largest_entry(x))
-    met = [state.grad.double().cpu()]
+    steepest = largest_entry(state.grad) or 1.0  # slopes count in its units: none overflows
+    met = [state.grad.double().cpu() / steepest]
     for _ in range(4 * n + 10 if n <= _MOST_COORDINATES else 0):
         gradients = torch.stack(met)
         p = smallest_mean(gradients)
@@ -55,11 +56,13 @@ def look_around(f: Objective, state: State) -> Literal["gradient", "kink", "no_d
         if length <= _SMALL * float(gradients.norm(dim=1).max()):
             return "gradient"
         at = f.evaluate(x - (radius / length * p).to(x))
-        if at.finite and float(state.value) - max(_SHARE * radius * length, noise) > at.J:
+        least = max(_SHARE * radius * length * steepest, noise)
+        if at.finite and float(state.value) - least > at.J:
             return "kink"
-        if not at.finite or bool((at.grad.double().cpu() @ p) > (1 - _SHARE) * length**2):
+        gradient = at.grad.double().cpu() / steepest
+        if not at.finite or bool(gradient @ p > (1 - _SHARE) * length**2):
             break
-        met.append(at.grad.double().cpu())
+        met.append(gradient)
     return "no_decrease"
 
 

@@ -9,11 +9,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softshrink
 
+from dlopt.evaluation import rounding
+
 # The gap is looked at every so many iterations, and the support solved for every so many looks.
 _LOOK, _SOLVE = 10, 10
 # So many samples at once are solved for on their supports: their matrices fit the cache.
 _CHUNK = 256
-_RIDGE, _ROUNDING = 1e-13, 1e-14
+_LARGE = 1e300
+# Codes, with the objective and the relative gap of each sample.
+_Judged = tuple[Tensor, Tensor, Tensor]
 
 
 class Codes(NamedTuple):
@@ -22,13 +26,14 @@ class Codes(NamedTuple):
     Attributes:
         H: The codes, shape (m, K).
         gap: For each sample the duality gap, a bound on what its objective is above the least
-            one, as a share of :math:`\\tfrac12\\|x\\|^2`, shape (m,); 0 for a sample of zeros.
+            one, as a share of :math:`\tfrac12\|x\|^2`, shape (m,); 0 for a sample of zeros.
     """
 
     H: Tensor
     gap: Tensor
 
 
+@torch.no_grad()
 def sparse_codes(
     X: Tensor,
     W: Tensor,
@@ -69,11 +74,14 @@ def sparse_codes(
                 [0.0000, 0.0000]]), gap=tensor([0., 0.]))
     """
     _check(X, W, alpha, H0, gap_tol, max_iterations)
-    problem = _Lasso(X.double(), W.double(), alpha)
-    start = torch.zeros_like(problem.C) if H0 is None else H0.double()
-    H, gap = start.clone(), problem.gap(start)
+    # In units of the data, a power of two, squares neither overflow nor vanish.
+    size = 2.0 ** (math.frexp(float(X.abs().max()))[1] - 1) if X.count_nonzero() else 1.0
+    problem = _Lasso(X.double() / size, W.double(), min(alpha / size, _LARGE))
+    start = torch.zeros_like(problem.C) if H0 is None else H0.double() / size
+    H, (value, gap) = start.clone(), problem.judge(start)
     rows = torch.nonzero(gap > gap_tol)[:, 0]
-    part, best, momentum = problem.of(rows), H[rows], _Momentum(H[rows])
+    part, momentum = problem.of(rows), _Momentum(H[rows])
+    best = (H[rows], value[rows], gap[rows])
     for step in range(1, max_iterations + 1):
         if not len(rows):
             break
@@ -82,15 +90,14 @@ def sparse_codes(
             continue
         if step % (_LOOK * _SOLVE) == 0:
             momentum.jump(part)
-        best = part.better(momentum.H, best)
-        now = part.gap(best)
-        H[rows], gap[rows] = best, now
-        left = now > gap_tol
+        best = _better((momentum.H, *part.judge(momentum.H)), best)
+        H[rows], gap[rows] = best[0], best[2]
+        left = best[2] > gap_tol
         if not bool(left.all()):
-            rows, best = rows[left], best[left]
+            rows, best = rows[left], (best[0][left], best[1][left], best[2][left])
             part = problem.of(rows)
             momentum.keep(left)
-    return Codes(H.to(X.dtype), gap.to(X.dtype))
+    return Codes((H * size).to(X.dtype), gap.to(X.dtype))
 
 
 class _Lasso:
@@ -114,38 +121,24 @@ class _Lasso:
         part._set(self.X[rows], self.C[rows])
         return part
 
-    def value(self, H: Tensor) -> Tensor:
-        """Return the objective of each sample."""
-        residual = torch.addmm(self.X, H, self.W, alpha=-1)
-        return 0.5 * residual.square().sum(1) + self.alpha * H.abs().sum(1)
-
-    def gap(self, H: Tensor) -> Tensor:
-        r"""Return the objective less the dual one, over ½‖x‖².
+    def judge(self, H: Tensor) -> tuple[Tensor, Tensor]:
+        r"""Return the objective of each sample, and what it is above the dual one, over ½‖x‖².
 
         The dual, ½‖x‖² − ½‖x − θ‖² over ‖Wθ‖_∞ ≤ α, at the residual r scaled to be feasible.
         """
         r = torch.addmm(self.X, H, self.W, alpha=-1)
         scale = (self.alpha / (r @ self.W.T).abs().amax(1)).clamp(max=1)
-        primal = 0.5 * r.square().sum(1) + self.alpha * H.abs().sum(1)
-        dual = scale * (self.X * r).sum(1) - 0.5 * scale.square() * r.square().sum(1)
-        zero = self.half_squares == 0
-        gap: Tensor = (primal - dual).clamp(min=0) / torch.where(zero, 1.0, self.half_squares)
-        return gap
-
-    def better(self, H: Tensor, other: Tensor) -> Tensor:
-        """Return for each sample the codes of less value, or of less gap where that is rounding."""
-        fall = self.value(other) - self.value(H)
-        near = fall.abs() <= _ROUNDING * self.half_squares
-        less = torch.where(near, self.gap(H) < self.gap(other), fall > 0)
-        return torch.where(less[:, None], H, other)
+        squares = r.square().sum(1)
+        primal = 0.5 * squares + self.alpha * H.abs().sum(1)
+        dual = scale * (self.X * r).sum(1) - 0.5 * scale.square() * squares
+        half = torch.where(self.half_squares == 0, 1.0, self.half_squares)
+        return primal, (primal - dual).clamp(min=0) / half
 
     def on_support(self, H: Tensor) -> Tensor:
         """Return the stationary points with the atoms and signs in use, where they exist."""
         used = H != 0
         pairs = used[:, :, None] & used[:, None, :]
-        # Copies of an atom make the system singular; this share of rounding decides between them.
-        ridge = _RIDGE * self.G.diagonal().mean()
-        matrices = self.G * pairs + torch.diag_embed(torch.where(used, ridge, 1.0))
+        matrices = self.G * pairs + torch.diag_embed((~used).to(H))
         wanted = torch.where(used, self.C - self.alpha * H.sign(), 0.0)
         found: Tensor = torch.linalg.solve_ex(matrices, wanted).result
         return found
@@ -168,25 +161,35 @@ class _Momentum:
         self.H, self.Y = H, torch.addcmul(H, (t - 1) / self.t, change)
 
     def jump(self, lasso: _Lasso) -> None:
-        """Go to the solution on the support where that lowers the objective."""
+        """Go to the solution on the support where that is better."""
         for rows in torch.split(torch.arange(len(self.H), device=self.H.device), _CHUNK):
             part, H = lasso.of(rows), self.H[rows]
             found = part.on_support(H)
-            chosen = part.better(found, H)
-            lower = (chosen != H).any(1, keepdim=True)
-            H = chosen
-            self.H = self.H.index_copy(0, rows, H)
-            self.Y = self.Y.index_copy(0, rows, torch.where(lower, H, self.Y[rows]))
-            self.t = self.t.index_copy(0, rows, torch.where(lower, 1.0, self.t[rows]))
+            landed, *_ = _better((found, *part.judge(found)), (H, *part.judge(H)))
+            moved = (landed != H).any(1, keepdim=True)
+            self.H = self.H.index_copy(0, rows, landed)
+            self.Y = self.Y.index_copy(0, rows, torch.where(moved, landed, self.Y[rows]))
+            self.t = self.t.index_copy(0, rows, torch.where(moved, 1.0, self.t[rows]))
 
     def keep(self, left: Tensor) -> None:
         """Go on with some of the samples."""
         self.H, self.Y, self.t = self.H[left], self.Y[left], self.t[left]
 
 
+def _better(new: _Judged, old: _Judged) -> _Judged:
+    """Return for each sample the codes of lower objective; within rounding, of smaller gap."""
+    noise = rounding(1.0, torch.finfo(torch.float64).eps) * old[1]
+    take = (new[1] < old[1] - noise) | ((new[1] <= old[1] + noise) & (new[2] < old[2]))
+    H = torch.where(take[:, None], new[0], old[0])
+    return H, torch.where(take, new[1], old[1]), torch.where(take, new[2], old[2])
+
+
 def _check(
     X: Tensor, W: Tensor, alpha: float, H0: Tensor | None, gap_tol: float, max_iterations: int
 ) -> None:
+    for name, values in (("X", X), ("W", W), ("H0", H0)):
+        if not isinstance(values, Tensor | None):
+            raise ValueError(f"{name} must be a torch.Tensor, got {type(values).__name__}")
     if X.dim() != 2 or W.dim() != 2 or X.shape[1] != W.shape[1] or not len(W):
         raise ValueError(
             f"X must be (m, d) and W (K, d) with K >= 1, got {tuple(X.shape)} and {tuple(W.shape)}"

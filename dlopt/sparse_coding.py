@@ -195,13 +195,11 @@ class SparseCoding(
                 continue
             if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
                 raise ValueError(f"{name} must be an integer >= 1, got {value!r}")
-        for name, number, least in (
-            ("alpha", self.alpha, 0.0),
-            ("gap_tol", self.gap_tol, 0.0),
-            ("tol", self.tol, -1.0),
-        ):
-            if not (number > least and math.isfinite(number)):
-                raise ValueError(f"{name} must be {'>' if not least else '>='} 0, got {number}")
+        for name, least in (("alpha", "> 0"), ("gap_tol", "> 0"), ("tol", ">= 0")):
+            number = getattr(self, name)
+            real = isinstance(number, float | int | np.number) and math.isfinite(number)
+            if not (real and (number > 0 or (number == 0 and least == ">= 0"))):
+                raise ValueError(f"{name} must be {least} and finite, got {number!r}")
 
     @property
     def _n_features_out(self) -> int:

@@ -16,6 +16,8 @@ METHODS = {
     "polak_ribiere_plus": dlopt.ConjugateGradient(dlopt.polak_ribiere_plus, restart_every=3),
     "bfgs": dlopt.BFGS(),
     "lbfgs": dlopt.LBFGS(history_size=3),
+    "coordinate_descent": dlopt.CoordinateDescent(),
+    "layer_after_layer": dlopt.CoordinateDescent([range(16), range(16, 21)]),
 }
 
 

@@ -42,6 +42,13 @@ def test_a_cubic_without_a_minimum_points_beyond_the_second_end() -> None:
     assert cubic_minimum(b, a) == -math.inf
 
 
+@pytest.mark.parametrize("scale", [2.0**-660, 2.0**660])
+def test_the_unit_of_the_values_changes_no_digit(scale: float) -> None:
+    a, b = Trial(0.0, 1.0, -3.0), Trial(1.0, 0.3, 0.7)
+    scaled = (Trial(t.step, scale * t.value, scale * t.slope) for t in (a, b))
+    assert cubic_minimum(*scaled) == cubic_minimum(a, b)
+
+
 @settings(max_examples=200, deadline=None)
 @given(numbers, numbers, numbers, numbers, st.floats(0.01, 10), st.booleans(), st.booleans())
 def test_the_next_step_is_well_inside_the_bracket(

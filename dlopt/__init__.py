@@ -31,6 +31,7 @@ __all__ = [
     "BatchNorm",
     "ConjugateGradient",
     "CoordinateDescent",
+    "ExponentialAverage",
     "GradientDescent",
     "LevenbergMarquardt",
     "Method",

@@ -257,6 +257,28 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ("    module.eval()\n", ""),
         ("m.training = mode", "m.training = True"),
     ],
+    ("coordinate_descent", "coordinate_descent_ends"): [
+        ("turn = (state.turn + 1) % len(blocks)", "turn = state.turn"),
+        ("idle = state.idle + 1 if", "idle = 0 if"),
+    ],
+    ("exact_search",): [
+        ("if trial.finite and less:", "if less:"),
+        ("mode += width > 0.5 * older_width", "mode += 0"),
+    ],
+    ("restriction",): [
+        ("at.grad[self._block]", "at.grad[: len(z)]"),
+    ],
+    ("kinks",): [
+        ("return points[0]", "return points[0] + 1"),
+        ('return "kink"', 'return "gradient"'),
+    ],
+    ("sparse_codes",): [
+        ("alpha=-lasso.rate", "alpha=lasso.rate"),
+    ],
+    ("sparse_coding",): [
+        (".clamp(min=1)\n    return W", "\n    return W"),
+        ("replaced += new", "replaced += 0"),
+    ],
     ("averaging",): [
         ("average = iterates[0] if start is None else start", "average = iterates[0]"),
         ("(1 + decay) / (1 - decay)", "1 / (1 - decay)"),

@@ -142,7 +142,8 @@ def test_an_update_of_atoms_is_least_squares_one_atom_at_a_time() -> None:
         expected[k] = free / max(1.0, float(free.norm()))
     torch.testing.assert_close(found, expected)
     many = update_atoms(W, H, X, 200)
-    torch.testing.assert_close(many, torch.linalg.lstsq(H, X).solution, atol=1e-8, rtol=0.0)
+    free = torch.linalg.lstsq(H, X).solution
+    torch.testing.assert_close(many, free, atol=1e-8, rtol=0.0)
     assert torch.equal(update_atoms(W, H, X, 0), W)
 
 

@@ -262,7 +262,7 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ("idle = state.idle + 1 if", "idle = 0 if"),
     ],
     ("exact_search",): [
-        ("if trial.finite and less:", "if less:"),
+        ("return None if best is start else best", "return best"),
         ("mode += width > 0.5 * older_width", "mode += 0"),
     ],
     ("restriction",): [

@@ -26,6 +26,8 @@ Solve = Callable[[Tensor, Tensor], Tensor]
 
 # A block is minimised when a step gains no more than rounding; this many steps are for the rest.
 _INNER_STEPS = 100
+# A block that goes further, in units of the point, has no lower bound.
+_LONGEST = 1e30
 # A cycle returns to where it began; this many sweeps back are remembered.
 _REMEMBERED = 8
 _RETURNED = 1e-7
@@ -168,7 +170,8 @@ class CoordinateDescent:
             if before - J <= rounding(J, torch.finfo(inner.x.dtype).eps):
                 break
             before = J
-        return None if inner.reason == "non_finite" else part.best
+        far = part.best and largest_entry(part.best.x) > _LONGEST * max(1, largest_entry(state.x))
+        return None if far or inner.reason == "non_finite" else part.best
 
     def _along(self, f: Objective, state: CoordinateState, block: Tensor) -> Evaluation | None:
         """Return the evaluation at the minimum along one coordinate, None if there is none."""

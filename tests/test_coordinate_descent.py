@@ -148,7 +148,7 @@ def test_budget_callback_and_record() -> None:
     path = coordinate_descent(f, x0, max_sweeps=3)
     assert (path.reason, len(path.states)) == ("max_steps", 7)
     assert coordinate_descent(f, x0, max_sweeps=0).points.tolist() == [[1.0, 1.0]]
-    assert len(coordinate_descent(f, x0, [[0, 1]], max_sweeps=1).states) == 2
+    assert len(coordinate_descent(f, x0, [[0], [1], [0]], max_sweeps=2).states) == 7
     seen: list[float] = []
     path = coordinate_descent(
         f, x0, callback=lambda s: seen.append(float(s.value)) or len(seen) > 4

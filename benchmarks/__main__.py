@@ -12,10 +12,22 @@ import warnings
 
 import torch
 
-from benchmarks import batch_norm, hessian, larger, mgh, overhead, replicas, results
+from benchmarks import (
+    batch_norm,
+    hessian,
+    larger,
+    mgh,
+    overhead,
+    replicas,
+    results,
+    sparse_coding,
+)
 from benchmarks.solvers import SOLVERS
 
-PARTS = {part.PART: part for part in (mgh, larger, overhead, hessian, replicas, batch_norm)}
+PARTS = {
+    part.PART: part
+    for part in (mgh, larger, overhead, hessian, replicas, batch_norm, sparse_coding)
+}
 
 
 def main() -> None:

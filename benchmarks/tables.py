@@ -204,6 +204,34 @@ def batch_norm_table() -> Table:
     return ["H", *head, *(f"{way} keeps" for way in ("torch", *BATCH_NORM_WAYS))], rows
 
 
+def codes_table() -> Table:
+    """Times to a duality gap over those of scikit-learn: a row for each penalty and target."""
+    found = load("sparse_coding")
+    names = next(iter(next(iter(found["codes"].values()))["ratios"].values()))
+    rows: list[list[Cell]] = [
+        [f"λ = {share} λmax, gap {target}", *(quartile_cell(ratios[name])[0] for name in names)]
+        for share, case in found["codes"].items()
+        for target, ratios in case["ratios"].items()
+    ]
+    versions = found["optional"]
+    return ["Time to the gap", *(f"{name} {versions.get(name, '')}" for name in names)], rows
+
+
+def dictionaries_table() -> Table:
+    """Learned dictionaries: the objective at the end and seconds, over the seeds."""
+
+    def cell(values: Sequence[float]) -> tuple[str, float]:
+        low, middle, high = min(values), statistics.median(values), max(values)
+        return f"{middle:.1f} ({low:.1f}–{high:.1f})", middle
+
+    found = load("sparse_coding")["learning"]
+    rows: list[list[Cell]] = [
+        [label, *(cell(outcome[key]) for outcome in found.values())]
+        for key, label in (("objective", "objective"), ("seconds", "seconds"))
+    ]
+    return ["Median (range) of the seeds", *found], rows
+
+
 def summary_table() -> Table:
     """All families, a row each: ours beside SciPy's and beside the best of the others."""
     rows: list[list[Cell]] = []
@@ -312,4 +340,6 @@ TABLES: dict[str, Callable[..., Table]] = {
     "hessian": lambda: ratio_table("hessian", "Parameters", HESSIAN_WAYS),
     "replicas": lambda: ratio_table("replicas", "Networks with", REPLICAS_WAYS),
     "batch_norm": batch_norm_table,
+    "codes": codes_table,
+    "dictionaries": dictionaries_table,
 }

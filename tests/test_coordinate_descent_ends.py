@@ -40,6 +40,17 @@ def test_it_stops_at_a_kink_that_couples_and_says_so() -> None:
     assert (away.reason, away.x.tolist()) == ("kink", [0.5, 0.5])
 
 
+@pytest.mark.parametrize("start", [(0, 0), (3, 0), (0.5, 0.25), (1e-9, 0)])
+@pytest.mark.parametrize("coupling", [3.0, 2.1])
+def test_nobody_creeps_along_a_kink_by_rounding(start: tuple, coupling: float) -> None:
+    def stuck(x: Tensor) -> Tensor:
+        return coupling * (x[0] - x[1]).abs() + (x.sum() - 2) ** 2 / 2
+
+    path = coordinate_descent(stuck, vector(*start))
+    assert path.reason == "kink"
+    assert len(path.states) < 10
+
+
 def test_the_same_kink_at_the_minimum_is_an_arrival() -> None:
     path = coordinate_descent(lambda x: (x[0] - x[1]).abs() + 2 * x.abs().sum(), vector(3, 1))
     assert (path.reason, path.x.tolist()) == ("gradient", [0.0, 0.0])

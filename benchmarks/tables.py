@@ -218,18 +218,20 @@ def codes_table() -> Table:
 
 
 def dictionaries_table() -> Table:
-    """Learned dictionaries: the objective at the end and seconds, over the seeds."""
+    """Learned dictionaries: the objective at the end for each draw of digits, and seconds."""
 
     def cell(values: Sequence[float]) -> tuple[str, float]:
         low, middle, high = min(values), statistics.median(values), max(values)
         return f"{middle:.1f} ({low:.1f}–{high:.1f})", middle
 
-    found = load("sparse_coding")["learning"]
+    draws = load("sparse_coding")["learning"].values()
+    names = list(next(iter(draws)))
     rows: list[list[Cell]] = [
-        [label, *(cell(outcome[key]) for outcome in found.values())]
-        for key, label in (("objective", "objective"), ("seconds", "seconds"))
+        [f"objective, draw {k}", *(cell(draw[name]["objective"]) for name in names)]
+        for k, draw in enumerate(draws, 1)
     ]
-    return ["Median (range) of the seeds", *found], rows
+    times = (cell([s for draw in draws for s in draw[name]["seconds"]]) for name in names)
+    return ["Median (range) of the seeds", *names], [*rows, ["seconds", *times]]
 
 
 def summary_table() -> Table:

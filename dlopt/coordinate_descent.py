@@ -168,7 +168,7 @@ class CoordinateDescent:
                 f"solve must return a tensor of shape {tuple(block.shape)}, got {came}"
             )
         at = f.evaluate(state.x.index_copy(0, block, z.to(state.x)))
-        if at.finite and float(state.value) + rounding(at.J, torch.finfo(z.dtype).eps) < at.J:
+        if at.finite and float(state.value) + rounding(at.J, torch.finfo(at.x.dtype).eps) < at.J:
             raise ValueError(
                 f"solve must minimise over block {block.tolist()}, got values that raise f "
                 f"from {float(state.value):.6g} to {at.J:.6g}"

@@ -136,6 +136,8 @@ def test_a_closed_form_that_does_not_minimise_is_refused() -> None:
         coordinate_descent(valley(1.0), vector(1, 1), solve=lambda x, block: x)
     with pytest.raises(ValueError, match="shape \\(1,\\), got float"):
         coordinate_descent(valley(1.0), vector(1, 1), solve=lambda x, block: 0.0)
+    whole = coordinate_descent(valley(1.0), vector(0, 0.5), solve=lambda x, b: (x[b] * 0).long())
+    assert whole.x.tolist() == [0.0, 0.0]
     path = coordinate_descent(valley(1.0), vector(1, 1), solve=lambda x, b: x[b] * math.nan)
     assert (path.reason, path.x.tolist()) == ("non_finite", [1.0, 1.0])
 

@@ -214,7 +214,10 @@ def codes_table() -> Table:
         for target, ratios in case["ratios"].items()
     ]
     versions = found["optional"]
-    return ["Time to the gap", *(f"{name} {versions.get(name, '')}" for name in names)], rows
+    return [
+        "Time to the gap",
+        *(f"{name} {versions.get(name, '')}".strip() for name in names),
+    ], rows
 
 
 def dictionaries_table() -> Table:

@@ -236,7 +236,7 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ("_SMALL, _SHARE = 1e-6, 0.1", "_SMALL, _SHARE = 1e-1, 0.1"),
         ("steepest = largest_entry(state.grad) or 1.0", "steepest = 1.0"),
         ("if n <= _MOST_COORDINATES else 0", "if True else 0"),
-        ("new = int(along.argmin())", "new = int(along.argmax())"),
+        ("new, square = int(along.argmin())", "new, square = int(along.argmax())"),
         ("if bool((v > 0).all()):", "if True:"),
     ],
     ("sparse_codes",): [

@@ -12,11 +12,31 @@ import warnings
 
 import torch
 
-from benchmarks import averaging, batch_norm, hessian, larger, mgh, overhead, replicas, results
+from benchmarks import (
+    averaging,
+    batch_norm,
+    hessian,
+    larger,
+    mgh,
+    overhead,
+    replicas,
+    results,
+    sparse_coding,
+)
 from benchmarks.solvers import SOLVERS
 
 PARTS = {
-    part.PART: part for part in (mgh, larger, overhead, hessian, replicas, batch_norm, averaging)
+    part.PART: part
+    for part in (
+        mgh,
+        larger,
+        overhead,
+        hessian,
+        replicas,
+        batch_norm,
+        averaging,
+        sparse_coding,
+    )
 }
 
 

@@ -220,6 +220,39 @@ def averaging_table() -> Table:
     return ["Parameters", *head, "dlopt takes", "dlopt holds", "foreach holds"], rows
 
 
+def codes_table() -> Table:
+    """Times to a duality gap over those of scikit-learn: a row for each penalty and target."""
+    found = load("sparse_coding")
+    names = next(iter(next(iter(found["codes"].values()))["ratios"].values()))
+    rows: list[list[Cell]] = [
+        [f"λ = {share} λmax, gap {target}", *(quartile_cell(ratios[name])[0] for name in names)]
+        for share, case in found["codes"].items()
+        for target, ratios in case["ratios"].items()
+    ]
+    versions = found["optional"]
+    return [
+        "Time to the gap",
+        *(f"{name} {versions.get(name, '')}".strip() for name in names),
+    ], rows
+
+
+def dictionaries_table() -> Table:
+    """Learned dictionaries: the objective at the end for each draw of digits, and seconds."""
+
+    def cell(values: Sequence[float]) -> tuple[str, float]:
+        low, middle, high = min(values), statistics.median(values), max(values)
+        return f"{middle:.1f} ({low:.1f}–{high:.1f})", middle
+
+    draws = load("sparse_coding")["learning"].values()
+    names = list(next(iter(draws)))
+    rows: list[list[Cell]] = [
+        [f"objective, draw {k}", *(cell(draw[name]["objective"]) for name in names)]
+        for k, draw in enumerate(draws, 1)
+    ]
+    times = (cell([s for draw in draws for s in draw[name]["seconds"]]) for name in names)
+    return ["Median (range) of the seeds", *names], [*rows, ["seconds", *times]]
+
+
 def summary_table() -> Table:
     """All families, a row each: ours beside SciPy's and beside the best of the others."""
     rows: list[list[Cell]] = []
@@ -329,4 +362,6 @@ TABLES: dict[str, Callable[..., Table]] = {
     "replicas": lambda: ratio_table("replicas", "Networks with", REPLICAS_WAYS),
     "batch_norm": batch_norm_table,
     "averaging": averaging_table,
+    "codes": codes_table,
+    "dictionaries": dictionaries_table,
 }

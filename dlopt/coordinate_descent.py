@@ -26,9 +26,13 @@ Solve = Callable[[Tensor, Tensor], Tensor]
 
 # A block is minimised when a step gains no more than rounding; this many steps are for the rest.
 _INNER_STEPS = 100
+# A block that goes further, in units of the point, has no lower bound.
+_LONGEST = 1e30
 # A cycle returns to where it began; this many sweeps back are remembered.
 _REMEMBERED = 8
 _RETURNED = 1e-7
+# Where values differ by rounding, a minimum is told by a slope that falls below this share.
+_FLATTER = 1e-3
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -48,6 +52,18 @@ class CoordinateState(State):
     turn: int = 0
     idle: int = 0
     trail: tuple[tuple[Tensor, float], ...] = ()
+
+    @property
+    def here(self) -> Evaluation:
+        """The objective at the point."""
+        return Evaluation(self.x, self.value, self.grad, float(self.value), True)
+
+    def creeps(self, at: Evaluation, block: Tensor) -> bool:
+        """Return whether a block moves by rounding alone, from one side of a kink to the other."""
+        before, after = largest_entry(self.grad[block]), largest_entry(at.grad[block])
+        promised = before * largest_entry(at.x - self.x)
+        noise = rounding(float(self.value), torch.finfo(self.x.dtype).eps)
+        return promised <= noise and after > _FLATTER * before
 
     def sweep_ended(self) -> CoordinateState:
         """Return the state before the next sweep, or ended where the path is a closed one."""
@@ -115,6 +131,8 @@ class CoordinateDescent:
         )
         if at is None:
             return state.ended("non_finite")
+        if state.creeps(at, block):
+            at = state.here
         moved = largest_entry(at.x - state.x)
         eps = torch.finfo(state.x.dtype).eps
         idle = state.idle + 1 if moved <= 4 * eps * largest_entry(state.x) else 0
@@ -150,7 +168,7 @@ class CoordinateDescent:
                 f"solve must return a tensor of shape {tuple(block.shape)}, got {came}"
             )
         at = f.evaluate(state.x.index_copy(0, block, z.to(state.x)))
-        if at.finite and float(state.value) + rounding(at.J, torch.finfo(z.dtype).eps) < at.J:
+        if at.finite and float(state.value) + rounding(at.J, torch.finfo(at.x.dtype).eps) < at.J:
             raise ValueError(
                 f"solve must minimise over block {block.tolist()}, got values that raise f "
                 f"from {float(state.value):.6g} to {at.J:.6g}"
@@ -168,12 +186,12 @@ class CoordinateDescent:
             if before - J <= rounding(J, torch.finfo(inner.x.dtype).eps):
                 break
             before = J
-        return None if inner.reason == "non_finite" else part.best
+        far = part.best and largest_entry(part.best.x) > _LONGEST * max(1, largest_entry(state.x))
+        return None if far or inner.reason == "non_finite" else part.best
 
     def _along(self, f: Objective, state: CoordinateState, block: Tensor) -> Evaluation | None:
         """Return the evaluation at the minimum along one coordinate, None if there is none."""
-        here = Evaluation(state.x, state.value, state.grad, float(state.value), True)
-        slope = state.grad[block]
+        slope, here = state.grad[block], state.here
         steepness = float(slope.abs())
         if not steepness:
             return here

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -88,12 +89,16 @@ def smallest_mean(points: Tensor) -> Tensor:
         return points[0]
     G = points / size
     chosen, w = [int(G.norm(dim=1).argmin())], torch.ones(1, dtype=G.dtype)
+    mean: Tensor = points[0]
+    least = math.inf
     while True:
         p: Tensor = w @ G[chosen]
         along = G @ p
-        new = int(along.argmin())
-        if new in chosen or float(along[new]) >= float(p.dot(p)) - 1e-14:
-            mean: Tensor = p * size
+        new, square = int(along.argmin()), float(p.dot(p))
+        if not square < least:  # by rounding, points that depend on each other could take turns
+            return mean
+        mean, least = p * size, square
+        if new in chosen or float(along[new]) >= square - 1e-14:
             return mean
         chosen, w = [*chosen, new], torch.cat([w, w.new_zeros(1)])
         while True:

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import measured
+import numpy as np
 import pytest
 import torch
 from docutils import nodes
@@ -16,12 +17,22 @@ from torch import Tensor
 from torch.autograd.functional import hessian
 
 import dlopt
-from benchmarks import averaging, batch_norm, larger, overhead, replicas, results, tables
+from benchmarks import (
+    averaging,
+    batch_norm,
+    larger,
+    overhead,
+    replicas,
+    results,
+    sparse_coding,
+    tables,
+)
 from benchmarks.mgh import returns_a_solution, tight
 from benchmarks.more_garbow_hillstrom import INSTANCES
 from benchmarks.profiles import median_ratio, on_common, performance_profile
 from benchmarks.results import FAMILIES, load
 from benchmarks.solvers import SOLVERS, LastPoint
+from dlopt.sparse_codes import sparse_codes
 
 ROOT = Path(__file__).parents[1]
 BY_NAME = {instance.name: instance for instance in INSTANCES}
@@ -251,6 +262,14 @@ def test_each_table_has_a_cell_for_each_column(shown: list[str]) -> None:
     assert len(list(made.findall(nodes.row))) == len(rows) + 1
 
 
+@pytest.mark.parametrize("share", load("sparse_coding")["codes"])
+def test_gaps_are_a_figure_with_every_way(share: str) -> None:
+    figure = measured.gaps_figure(share)
+    curves = load("sparse_coding")["codes"][share]["curves"]
+    assert all(f"{name}: " in figure for name in curves)
+    assert figure == measured.gaps_figure(share)
+
+
 def test_the_best_of_a_row_is_bold() -> None:
     made = measured.comparison(["", "a", "b", "c"], [["x", ("7", 7), ("5", 5), ("–", None)]])
     assert [node.astext() for node in made.findall(nodes.strong)] == ["5"]
@@ -319,3 +338,20 @@ def test_all_ways_average_alike_and_copies_are_counted() -> None:
         return kept.reverse
 
     assert averaging.copies_held(hoarder, net) == 2
+
+
+@others_remarks
+def test_all_ways_find_the_same_codes_and_their_gap_is_measured() -> None:
+    X, W = sparse_coding.data()[:6], sparse_coding.data(1)[:10].copy()
+    W /= np.linalg.norm(W, axis=1, keepdims=True)
+    alpha = 0.1 * float(np.abs(X @ W.T).max())
+    for way in sparse_coding.ways().values():
+        rough, fine = (way(X, W, alpha, tol) for tol in (1e-1, 1e-8))
+        gaps = [sparse_coding.largest_gap(X, W, H, alpha) for H in (rough, fine)]
+        assert gaps[1] <= 1e-6
+        assert gaps[1] < gaps[0]
+        found = sparse_codes(*map(torch.from_numpy, (X, W)), alpha, gap_tol=1e-10)
+        np.testing.assert_allclose(fine, found.H.numpy(), atol=1e-2)
+    times = sparse_coding.curve(sparse_coding.dlopt_codes, X, W, alpha)
+    assert sparse_coding.seconds_to(times, 1e-4) == next(s for s, gap in times if gap <= 1e-4)
+    assert sparse_coding.seconds_to(times, 0.0) is None

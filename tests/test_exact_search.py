@@ -87,6 +87,15 @@ def test_a_quadratic_takes_one_evaluation_from_the_right_step(
     assert (trial.step, phi.calls) == (minimum, 1)
 
 
+def test_a_slope_of_rounding_ends_the_search_on_a_parabola() -> None:
+    for minimum in (0.1, 0.7, 3.3):
+        phi = ScalarPhi(lambda e: 0.3 * e * (e - 2 * minimum), lambda e: 0.6 * e - 0.6 * minimum)
+        trial = exact_search(phi, minimum * (1 + 4e-16))
+        assert trial is not None
+        assert trial.slope != 0
+        assert phi.calls == 1
+
+
 @settings(deadline=None)
 @given(
     st.floats(0.01, 100),

@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
 from dlopt.sparse_codes import sparse_codes
-from dlopt.sparse_coding import SparseCoding, update_atoms
+from dlopt.sparse_coding import SparseCoding, _resampled, update_atoms
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +169,15 @@ def test_dead_atoms_are_replaced_by_samples() -> None:
     assert model.n_resampled_ > 0
     largest = np.abs(model.components_)[:, [0, 13, 26]].max(0)
     np.testing.assert_allclose(largest, 1, atol=1e-6)
+
+
+def test_a_dead_atom_becomes_the_sample_that_is_explained_worst() -> None:
+    X = torch.tensor([[3.0, 0.0], [0.0, 2.0], [0.0, 5.0]])
+    W, H = torch.eye(2), torch.tensor([[3.0, 0.0], [0.0, 0.0], [0.0, 0.0]])
+    found, count = _resampled(0.1 * W, 10 * H, X, torch.tensor([1]))
+    assert (found[1].tolist(), count) == ([0.0, 1.0], 1)
+    assert torch.equal(found[0], 0.1 * W[0])
+    assert _resampled(W, H, X[:1].repeat(3, 1) * (H != 0), torch.tensor([0, 1]))[1] == 0
 
 
 def test_more_atoms_than_samples_and_data_of_zeros() -> None:

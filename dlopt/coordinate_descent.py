@@ -58,7 +58,23 @@ class CoordinateState(State):
         """The objective at the point."""
         return Evaluation(self.x, self.value, self.grad, float(self.value), True)
 
-    def creeps(self, at: Evaluation, block: Tensor) -> bool:
+    def after(self, at: Evaluation, block: Tensor, blocks: int) -> CoordinateState:
+        """Return the state after one of so many blocks; ended where the path is a closed one."""
+        at = self.here if self._creeps(at, block) else at
+        moved = largest_entry(at.x - self.x)
+        still = moved <= 4 * torch.finfo(self.x.dtype).eps * largest_entry(self.x)
+        slopes = self.grad[block].abs()
+        stride = (at.x - self.x)[block].abs() / torch.where(slopes > 0, slopes, 1.0)
+        after = self.moved(
+            at,
+            turn=(self.turn + 1) % blocks,
+            idle=self.idle + 1 if still else 0,
+            trail=tuple((start, length + moved) for start, length in self.trail),
+            strides=self.strides.index_copy(0, block, stride),
+        )
+        return after if after.turn else after.sweep_ended()
+
+    def _creeps(self, at: Evaluation, block: Tensor) -> bool:
         """Return whether a block moves by rounding alone, from one side of a kink to the other."""
         before, after = largest_entry(self.grad[block]), largest_entry(at.grad[block])
         promised = before * largest_entry(at.x - self.x)
@@ -131,20 +147,8 @@ class CoordinateDescent:
         )
         if at is None:
             return state.ended("non_finite")
-        if state.creeps(at, block):
-            at = state.here
-        moved = largest_entry(at.x - state.x)
-        eps = torch.finfo(state.x.dtype).eps
-        idle = state.idle + 1 if moved <= 4 * eps * largest_entry(state.x) else 0
-        turn = (state.turn + 1) % len(blocks)
-        trail = tuple((start, length + moved) for start, length in state.trail)
-        slopes = state.grad[block].abs()
-        stride = (at.x - state.x)[block].abs() / torch.where(slopes > 0, slopes, 1.0)
-        strides = state.strides.index_copy(0, block, stride)
-        after = state.moved(at, turn=turn, idle=idle, trail=trail, strides=strides)
-        if idle == len(blocks):
-            return after.ended(look_around(f, after))
-        return after.sweep_ended() if turn == 0 else after
+        after = state.after(at, block, len(blocks))
+        return after.ended(look_around(f, after)) if after.idle == len(blocks) else after
 
     def _blocks(self, n: int) -> Sequence[Any]:
         return [(i,) for i in range(n)] if self.blocks is None else self.blocks

@@ -211,7 +211,7 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ("if length > scale and", "if"),
         ("_RETURNED * length", "1e-2 * length"),
         ("if before - J <= rounding(J,", "if before > J - rounding(J,"),
-        ("return after.sweep_ended() if turn == 0 else after", "return after"),
+        ("return after if after.turn else after.sweep_ended()", "return after"),
         ('inner.reason == "non_finite" else', "False else"),
         ("return None if far or", "return None if"),
         ("< at.J:\n            raise", "< -math.inf:\n            raise"),

@@ -11,7 +11,8 @@ BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install $(addprefix --constraint=,$(CONSTRAINTS)) --editable
 # Tests that count evaluations or ask for the last digits: another processor rounds differently.
 COUNTING = $(patsubst dlopt/%,tests/test_%,$(wildcard dlopt/[a-z]*.py)) \
-	tests/test_optimizer_checkpoints.py tests/test_benchmarks.py tests/test_more_garbow_hillstrom.py
+	tests/test_coordinate_descent_ends.py tests/test_optimizer_checkpoints.py \
+	tests/test_benchmarks.py tests/test_more_garbow_hillstrom.py
 EXECUTE = $(BIN)/python book/_tools/execute.py --workers $(WORKERS)
 
 .PHONY: help book test live notebooks verdicts stability tidy repository bench processors mutants clean \

@@ -70,7 +70,8 @@ def copies_held(way: Callable[[nn.Module], Update], net: nn.Module) -> float:
 
     def entries() -> int:
         gc.collect()
-        tensors = [o for o in gc.get_objects() if issubclass(type(o), torch.Tensor)]
+        found = [o for o in gc.get_objects() if issubclass(type(o), torch.Tensor)]
+        tensors = [t for t in found if torch._C._has_storage(t)]  # not what a transform wraps
         return sum({t.data_ptr(): t.numel() for t in tensors}.values())
 
     before = entries()

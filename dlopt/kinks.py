@@ -37,12 +37,12 @@ def look_around(f: Objective, state: State) -> Literal["gradient", "kink", "no_d
 
     Example:
         >>> import torch
-        >>> def at(f, x):
-        ...     f = Objective(f)
-        ...     return look_around(f, State.begin(f.evaluate(torch.tensor(x, dtype=torch.float64))))
-        >>> at(lambda x: x.abs().sum() + x[0] / 2, [0.0, 0.0])
+        >>> def at_zero(f):
+        ...     f, x = Objective(f), torch.zeros(2, dtype=torch.float64)
+        ...     return look_around(f, State.begin(f.evaluate(x)))
+        >>> at_zero(lambda x: x.abs().sum() + x[0] / 2)
         'gradient'
-        >>> at(lambda x: (x[0] - x[1]).abs() + x.sum() / 2, [0.0, 0.0])
+        >>> at_zero(lambda x: (x[0] - x[1]).abs() + x.sum() / 2)
         'kink'
     """
     x, n = state.x, len(state.x)

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from dlopt.blurring import Blur, Estimator, blur, check_samples, checked_sigma
+from dlopt.evaluation import largest_entry
 from dlopt.method import Method, State
-from dlopt.minimization import Path, minimize
+from dlopt.minimization import Path, default_share, minimize
 
 __all__ = ["Blur", "Continuation", "Stage", "blur", "continuation", "geometric"]
 
@@ -94,7 +95,9 @@ def continuation(
         estimator: "reparametrised", "score" or "antithetic".
         generator: Where the samples come from; each stage draws its own.
         max_steps: The most iterations a stage, as for ``minimize``; so is what follows.
-        grad_tol: Bound on the largest absolute entry of the gradient, for each stage.
+        grad_tol: Bound on the largest absolute entry of the gradient, for each stage; by default a
+            share of the largest one that a stage has begun with so far. (A later stage begins
+            near its minimum: what it begins with is no measure.)
         callback: Called with σ and every state; a true result ends the stage.
         record: Keep every state.
 
@@ -121,7 +124,7 @@ def continuation(
     if rising:
         raise ValueError(f"sigmas must not rise, got {rising[0]} in {sigmas}")
     check_samples(n_samples, estimator)
-    x, stages = x0, []
+    x, stages, steepest = x0, [], 0.0
     for sigma in sigmas:
         if not sigma:
             objective = f
@@ -134,13 +137,13 @@ def continuation(
             x,
             method,
             max_steps=max_steps,
-            grad_tol=grad_tol,
+            grad_tol=grad_tol or (default_share(x.dtype) * steepest or None),
             callback=None if callback is None else _of_stage(callback, sigma),
             record=record,
         )
         each = getattr(objective, "samples", 1)
         stages.append(Stage(sigma, path, each * path.evaluations))
-        x = path.x
+        x, steepest = path.x, max(steepest, largest_entry(path.states[0].grad))
     return Continuation(path.x, path.value, tuple(stages))
 
 

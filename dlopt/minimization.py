@@ -124,7 +124,7 @@ def minimize(
         if step == 0:
             best, least = state.plain, values[0]
             if grad_tol is None:
-                tolerance = _relative(state) * largest
+                tolerance = default_share(state.x.dtype) * largest
         if values[-1] < least:
             best, least = state.plain, values[-1]
         if not record and step > 1:
@@ -157,6 +157,10 @@ def minimize(
     )
 
 
-def _relative(state: State) -> float:
-    """Return the default tolerance as a share of the first gradient: 1e-10 in double precision."""
-    return float(torch.finfo(state.x.dtype).eps ** 0.64)
+def default_share(dtype: torch.dtype) -> float:
+    """Return the default tolerance as a share of the first gradient: 1e-10 in double precision.
+
+    Args:
+        dtype: Of the point.
+    """
+    return float(torch.finfo(dtype).eps ** 0.64)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dlopt.blurring import Estimator, check_samples, checked_sigma, draw, estimate
+from dlopt.training.plan import whole
 from dlopt.training.rules import Memory, Rule
 
 Objective = Callable[[Tensor], Tensor]
@@ -86,7 +87,7 @@ def continuation_from_many(
     if not sigmas:
         raise ValueError("sigmas must hold at least one standard deviation, got none")
     rates = _for_each("learning_rate", learning_rate, sigmas)
-    counts = _for_each("steps", steps, sigmas)
+    counts = [whole("steps", count) for count in _for_each("steps", steps, sigmas)]
     check_samples(n_samples, estimator)
     x, stages, evaluations = starts.detach().clone(), [], 0
     for sigma, rate, count in zip(sigmas, rates, counts, strict=True):
@@ -94,7 +95,7 @@ def continuation_from_many(
         objective = f if not sigma or blurred is None else blurred(sigma)
         memory: Memory = rule.init(x)
         alive = torch.ones(len(x), 1, dtype=torch.bool, device=x.device)
-        for t in range(1, int(count) + 1):
+        for t in range(1, count + 1):
             if sampled:
                 noise = draw(n_samples, x, estimator, generator)
                 g = _gradients(lambda x, e: estimate(f, x, sigma, e, estimator), x, noise)  # noqa: B023
@@ -105,7 +106,7 @@ def continuation_from_many(
             alive &= new.isfinite().all(1, keepdim=True)
             x = torch.where(alive, new, x)
         stages.append(x)
-        evaluations += int(count) * (n_samples if sampled else 1)
+        evaluations += count * (n_samples if sampled else 1)
     values = torch.vmap(f)(x)
     return Descents(x, values, torch.stack(stages), evaluations)
 

@@ -16,10 +16,12 @@ class Frozen(nn.Sequential):
     the data, and dropout would still draw. So these layers stay in evaluation mode, too, which
     ``train()`` of the network around them doesn't change. Gradients pass through them.
 
-    Three ways lead around it. An optimiser that was made before the layers were frozen holds
-    their parameters and its memory of them: give a new one those that have ``requires_grad``. To
-    call ``requires_grad_(True)`` on the network around them thaws the parameters; and
-    ``recompute_statistics`` of that network recomputes theirs as well.
+    Their gradients are dropped. So an optimiser that was made for them before leaves them alone,
+    with momentum and weight decay, too. What it remembers would live on when they are thawed: make
+    a new one for each part of a training.
+
+    Two ways lead around it, both on the network around: ``requires_grad_(True)`` lets parameters
+    learn again, and ``recompute_statistics`` recomputes theirs as well.
 
     Args:
         layers: They are not copied; ``frozen`` copies.
@@ -38,6 +40,7 @@ class Frozen(nn.Sequential):
         super().__init__(*layers)
         self._learned = [name for name, p in self.named_parameters() if p.requires_grad]
         self.requires_grad_(False)
+        self.zero_grad()
         self.eval()
 
     def train(self, mode: bool = True) -> Frozen:

@@ -12,17 +12,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dlopt.frozen import frozen
-from dlopt.stages import Fit, Stage, Stages, run_stages, start
+from dlopt.stages import Fit, Stage, Stages, run_stages
 from dlopt.weight_layers import require_layers, split
 
 
 def hint_stages(
     student: nn.Sequential,
-    teacher: nn.Sequential,
+    teacher: nn.Sequential | None,
     regressor: nn.Module,
     *,
     student_layers: int,
-    teacher_layers: int,
+    teacher_layers: int | None = None,
 ) -> Stages:
     """Return the stages of ``train_with_hints``, one by one; see there for the arguments.
 
@@ -31,7 +31,8 @@ def hint_stages(
         generator returns the student.
 
     Raises:
-        ValueError: A number of layers is out of its range, or its last is inside a block.
+        ValueError: A number of layers is out of its range, or its last is inside a block, or one
+            of teacher and its number of layers is missing.
 
     Example:
         >>> student = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1))
@@ -45,34 +46,37 @@ def hint_stages(
           (2): Linear(in_features=3, out_features=9, bias=True)
         )
     """
-    for name, network, layers in (
-        ("student", student, student_layers),
-        ("teacher", teacher, teacher_layers),
-    ):
-        require_layers(f"{name}_layers", layers, 1, network, name)
-        split(network, layers)
-    target = frozen(nn.Sequential(*split(teacher, teacher_layers)[0]))
-    return _hint_stages(start(*student), copy.deepcopy(regressor), student_layers, target)
+    if (teacher is None) != (teacher_layers is None):
+        raise ValueError(
+            "teacher and teacher_layers must be given both or neither, "
+            f"got {type(teacher).__name__} and {teacher_layers}"
+        )
+    target = None
+    if teacher is not None and teacher_layers is not None:
+        require_layers("teacher_layers", teacher_layers, 1, teacher, "teacher")
+        target = frozen(nn.Sequential(*split(teacher, teacher_layers)[0]))
+    require_layers("student_layers", student_layers, 1, student, "student")
+    student, regressor = copy.deepcopy((student, regressor))
+    guided = nn.Sequential(*split(student, student_layers)[0], regressor).train()
+    return _hint_stages(student, guided, target)
 
 
-def _hint_stages(
-    student: nn.Sequential, regressor: nn.Module, layers: int, target: nn.Module
-) -> Stages:
+def _hint_stages(student: nn.Sequential, guided: nn.Sequential, target: nn.Module | None) -> Stages:
     """Train the first part of the student, in place, then a copy of all of it."""
-    yield Stage("hint", nn.Sequential(*split(student, layers)[0], regressor).train(), target, 0, 2)
-    task = Stage("task", start(*student), None, 1, 2)
+    yield Stage("hint", guided, target, 0, 2)
+    task = Stage("task", copy.deepcopy(student).train(), None, 1, 2)
     yield task
-    return start(*task.module)
+    return copy.deepcopy(task.module)
 
 
 def train_with_hints(
     student: nn.Sequential,
-    teacher: nn.Sequential,
+    teacher: nn.Sequential | None,
     fit: Fit,
     *,
     regressor: nn.Module,
     student_layers: int,
-    teacher_layers: int,
+    teacher_layers: int | None = None,
     callback: Callable[[Stage], Any] | None = None,
 ) -> nn.Sequential:
     r"""Let a student's lower part learn what a teacher's layer says, then the student its task.
@@ -85,12 +89,14 @@ def train_with_hints(
 
     Args:
         student: Such as a thin and deep network.
-        teacher: Trained before, such as a wide and shallow one.
+        teacher: Trained before, such as a wide and shallow one. None for the control: the guided
+            layer then learns the labels, by what takes the regressor's place.
         fit: Trains the module of a stage in place; see ``Stage``.
         regressor: Maps the guided layer's outputs to values of the shape of the hint layer's.
         student_layers: Up to which weight layer the student is guided, from 1; what follows that
             layer, such as norm and activation, belongs to it.
-        teacher_layers: Up to which weight layer the teacher is used, from 1, likewise.
+        teacher_layers: Up to which weight layer the teacher is used, from 1, likewise; None
+            without a teacher.
         callback: Called with each stage after its training.
 
     Returns:
@@ -189,12 +195,9 @@ def distillation_loss(temperature: float, weight: float) -> Callable[[Tensor, Te
                 f"targets must be distillation_targets of shape {shape}, got {tuple(targets.shape)}"
             )
         labels, logits = targets[:, 0].long(), targets[:, 1:]
-        soft = F.kl_div(
-            (outputs / temperature).log_softmax(1),
-            (logits / temperature).log_softmax(1),
-            reduction="batchmean",
-            log_target=True,
-        )
-        return (1 - weight) * F.cross_entropy(outputs, labels) + weight * temperature**2 * soft
+        student = (outputs / temperature).log_softmax(1)
+        teacher = (logits / temperature).log_softmax(1)
+        apart = (teacher.exp() * (teacher - student)).sum(1).mean()  # F.kl_div is slow in replicas
+        return (1 - weight) * F.cross_entropy(outputs, labels) + weight * temperature**2 * apart
 
     return loss

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd as Convolution
 
+from dlopt.frozen import Frozen
+
 WEIGHT_LAYERS = (nn.Linear, nn.Bilinear, Convolution, nn.Embedding, nn.RNNCellBase, nn.RNNBase)
 """What counts as a layer: linear, convolutional and recurrent ones, and embeddings."""
 
@@ -44,7 +46,8 @@ def _grouped(module: nn.Module, path: str) -> tuple[dict[str, Tensor], list[dict
         return {}, [_tensors(module, path, recurse=True)]
     start: dict[str, Tensor] = {}
     layers: list[dict[str, Tensor]] = []
-    for name, child in module.named_children():
+    children = ((name, child) for name, child in module._modules.items() if child is not None)
+    for name, child in children:  # one that occurs twice counts twice
         before, inside = _grouped(child, f"{path}{name}.")
         (layers[-1] if layers else start).update(before)
         layers += inside
@@ -68,13 +71,15 @@ def split(network: nn.Sequential, layers: int) -> tuple[list[nn.Module], list[nn
         layers: How many weight layers come before the cut.
 
     Raises:
-        ValueError: The cut is inside a block.
+        ValueError: It isn't a sequence, or the cut is inside a block.
 
     Example:
         >>> net = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1))
         >>> split(net, 1)[0]
         [Linear(in_features=2, out_features=3, bias=True), Tanh()]
     """
+    if type(network) not in (nn.Sequential, Frozen):
+        raise ValueError(f"a network to be cut must be an nn.Sequential, got {type(network)}")
     below: list[nn.Module] = []
     parts = list(network)
     for i, part in enumerate(parts):
@@ -115,7 +120,7 @@ def require_layers(name: str, layers: int, least: int, network: nn.Module, of: s
         ValueError: layers must be from 0 to the 1 weight layers of fresh, got 2
     """
     most = len(weight_layers(network))
-    if not least <= layers <= most:
+    if layers not in range(least, most + 1):
         raise ValueError(
             f"{name} must be from {least} to the {most} weight layers of {of}, got {layers}"
         )
@@ -134,13 +139,21 @@ def copy_layers(
         names: What the two networks are called in an error.
 
     Raises:
-        ValueError: Two layers differ in their tensors' kind, shape or dtype; nothing is written.
+        ValueError: Two layers differ in their tensors' kind, shape or dtype, or one shares tensors
+            with a layer that is to stay as it is; nothing is written.
     """
     ours, theirs = weight_layers(module), weight_layers(origin)
+    chosen = {range(len(ours))[layer] for layer in layers}
+    staying = {id(t) for i, layer in enumerate(ours) if i not in chosen for t in layer.values()}
     for layer in layers:
         old, new = ours[layer], theirs[layer]
+        i, j = (range(1, len(each) + 1)[layer] for each in (theirs, ours))
+        if any(id(tensor) in staying for tensor in old.values()):
+            raise ValueError(
+                f"weight layer {j} of {names[1]} must share no tensor with layers that stay, "
+                f"got {_described(old)} in both"
+            )
         if _described(old) != _described(new):
-            i, j = (range(1, len(each) + 1)[layer] for each in (theirs, ours))
             raise ValueError(
                 f"weight layer {i} of {names[0]} must fit weight layer {j} of {names[1]}, "
                 f"got {_described(new)} and {_described(old)}"

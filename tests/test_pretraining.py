@@ -420,7 +420,7 @@ def test_a_number_of_layers_out_of_range_is_named(k):
     with pytest.raises(ValueError, match=f"layers must be from 0 to the 4 .* of trained, got {k}"):
         transfer(network(4), network(5), k)
     if k == 5:
-        with pytest.raises(ValueError, match="layers must be from 0 to the 4 .* of fresh, got 5"):
+        with pytest.raises(ValueError, match=r"layers must be from 0 to the 4 .* of fresh, got 5"):
             transfer(network(5), network(4), k)
 
 

@@ -95,6 +95,7 @@ def train_replicas(
     *,
     seeds: Sequence[int],
     learning_rates: Sequence[float],
+    after_step: Callable[[Replicas], object] | None = None,
 ) -> History:
     """Train R networks in place as one; the engine of ``train_many``.
 
@@ -109,6 +110,7 @@ def train_replicas(
         plan: For how long, and in what pieces.
         seeds: The order of the examples for each replica, R of them.
         learning_rates: For each replica, R of them.
+        after_step: Called with the networks after each step, such as to average their parameters.
 
     Returns:
         The history; its losses have shape (T, R).
@@ -126,6 +128,7 @@ def train_replicas(
     examples = together.examples["train"]
     minibatches = Minibatches(examples.m, plan.batch_size, seeds, replicas.theta.device)
     together.check()
+    together.after_step = after_step
     return run(together, list(together.examples), plan, minibatches)
 
 
@@ -154,6 +157,7 @@ class _Many:
         self._memory: Memory = rule.init(theta)
         self.alive = torch.ones(len(theta), dtype=torch.bool, device=theta.device)
         self.evaluations = 0
+        self.after_step: Callable[[Replicas], object] | None = None
 
     def step(self, positions: Tensor, factor: float) -> bool:
         """Update all networks; those that would leave the finite numbers stay where they are."""
@@ -175,6 +179,8 @@ class _Many:
             new = _where(self.alive, new, theta)
             new_state = {k: _where(self.alive, v, state[k]) for k, v in new_state.items()}
         self._replicas.theta, self._replicas.state = new, new_state
+        if self.after_step is not None:
+            self.after_step(self._replicas)
         return True
 
     @torch.no_grad()

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from dlopt.averaging import ExponentialAverage, exponential_averages
 from dlopt.lesson.networks import mlp
 from dlopt.training.history import tuned
 from dlopt.training.loop import train
@@ -201,6 +202,25 @@ def test_replicas_mix_seeds_rates_competitors_and_data():
         alone = train(module, optimizer, task, plan, seed=5)
         for name in ("train_loss", "test_loss", "train_accuracy", "test_accuracy"):
             torch.testing.assert_close(getattr(history, name)[:, r], getattr(alone, name))
+
+
+def test_whoever_asks_hears_of_each_step_and_averages_as_one_alone():
+    starts = [build(seeded(s)) for s in (0, 1)]
+    task, plan = Task(classes(30)), Plan(epochs=2, batch_size=10)
+    replicas, heard = Replicas(starts), []
+    settings = {"seeds": [3, 4], "learning_rates": [0.1, 0.1]}
+    train_replicas(replicas, SGD(), task, plan, **settings,
+                   after_step=lambda networks: heard.append(networks.theta.clone()))  # fmt: skip
+    assert len(heard) == 6 and torch.equal(heard[-1], replicas.theta)
+    for r, (module, seed) in enumerate(zip(starts, (3, 4), strict=True)):
+        optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+        average = ExponentialAverage(module, 0.5)
+        optimizer.register_step_post_hook(lambda *_, average=average: average.update())
+        train(module, optimizer, task, plan, seed=seed)
+        theta = exponential_averages(torch.stack(heard)[:, r], 0.5)[-1]
+        with average.applied():
+            alone = nn.utils.parameters_to_vector(module.parameters())
+        torch.testing.assert_close(theta, alone)
 
 
 def test_measuring_a_few_replicas_at_a_time_changes_nothing(monkeypatch):

@@ -385,7 +385,7 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ("copy.deepcopy(self.module).eval()", "self.module.eval()"),
         ("copy.deepcopy(self.module).eval()", "copy.deepcopy(self.module)"),
         ("if outputs.shape[1:] != hints.shape[1:]:", "if outputs.shape[1] != hints.shape[1]:"),
-        ("return copy.deepcopy(nn.Sequential(*parts)).train()", "return nn.Sequential(*parts).train()"),
+        ("copy.deepcopy(nn.Sequential(*parts)).train()", "nn.Sequential(*parts).train()"),
         ("copy.deepcopy(nn.Sequential(*parts)).train()", "copy.deepcopy(nn.Sequential(*parts))"),
         ("    if moved:", "    if False:"),
         ("if p.requires_grad}:", "}:"),

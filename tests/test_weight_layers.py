@@ -94,7 +94,7 @@ def test_the_parts_of_a_cut_are_the_network(name):
         torch.testing.assert_close(nn.Sequential(*below, *above)(x), net(x), rtol=0, atol=0)
         if above and k:  # what follows a layer comes with it
             first = next(m for m in nn.Sequential(*above).modules() if not [*m.children()])
-            assert isinstance(first, WEIGHT_LAYERS + (nn.LayerNorm,))
+            assert isinstance(first, (*WEIGHT_LAYERS, nn.LayerNorm))
     assert split(net, n) == ([*net], [])
 
 

@@ -388,6 +388,7 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ("copy.deepcopy(nn.Sequential(*parts)).train()", "nn.Sequential(*parts).train()"),
         ("copy.deepcopy(nn.Sequential(*parts)).train()", "copy.deepcopy(nn.Sequential(*parts))"),
         ("    if moved:", "    if False:"),
+        ("    if not changed & {", "    if not changed | {"),
         ("if p.requires_grad}:", "}:"),
         ("| ((old != old) & (new != new))", ""),
         ("(old.shape, old.dtype) != (new.shape, new.dtype)", "old.shape != new.shape"),

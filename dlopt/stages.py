@@ -137,7 +137,7 @@ def _check_trained(stage: Stage, before: nn.Sequential) -> None:
             f'fit must leave what is frozen in stage "{stage.name}" as it is, '
             f"got changes of {sorted(moved)}"
         )
-    if not changed & {name for name, p in before.named_parameters() if p.requires_grad}:
+    if not changed & dict(before.named_parameters()).keys():
         raise ValueError(
             f'fit must train the module of stage "{stage.name}" in place, got all its parameters '
             "unchanged: the optimiser may hold those of another stage, or no step was finite"

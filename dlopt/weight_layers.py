@@ -11,7 +11,7 @@ from torch.nn.modules.conv import _ConvNd as Convolution
 from dlopt.frozen import Frozen
 
 WEIGHT_LAYERS = (nn.Linear, nn.Bilinear, Convolution, nn.Embedding, nn.RNNCellBase, nn.RNNBase)
-"""What counts as a layer: linear, convolutional and recurrent ones, and embeddings."""
+"""The kinds that count as layers, which are linear, convolutional, recurrent, and embeddings."""
 
 
 def weight_layers(module: nn.Module) -> list[dict[str, Tensor]]:

@@ -141,7 +141,10 @@ def test_targets_are_the_labels_or_what_the_target_gives():
     assert module.training and int(module[1].num_batches_tracked) == 0
 
 
-@pytest.mark.parametrize("regressor", [nn.Linear(4, 2), nn.Unflatten(1, (2, 2)), nn.Linear(4, 1)])
+@pytest.mark.parametrize(
+    "regressor",
+    [nn.Linear(4, 2), nn.Linear(4, 1), nn.Sequential(nn.Linear(4, 3), nn.Unflatten(1, (3, 1)))],
+)
 def test_a_regressor_of_another_shape_is_named(regressor):
     stage = Stage("hint", start(regressor), frozen(nn.Linear(4, 3)))
     shape = tuple(regressor(X).shape)

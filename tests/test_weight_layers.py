@@ -9,7 +9,7 @@ from torch import nn
 from dlopt import BatchNorm
 from dlopt.frozen import Frozen, frozen
 from dlopt.lesson.networks import Skip
-from dlopt.weight_layers import copy_layers, require_layers, split, weight_layers
+from dlopt.weight_layers import WEIGHT_LAYERS, copy_layers, require_layers, split, weight_layers
 
 
 class Gated(nn.Module):
@@ -32,7 +32,7 @@ NETWORKS = {
     ),
     "blocks": lambda: nn.Sequential(
         nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.ReLU()),
-        nn.Sequential(nn.ReLU(), nn.Linear(4, 2)),
+        nn.Sequential(nn.PReLU(), nn.Linear(4, 2)),
     ),
     "skips": lambda: nn.Sequential(nn.Linear(4, 4), Gated(4), Skip(nn.Linear(4, 4), BatchNorm(4))),
     "convolutions": lambda: nn.Sequential(
@@ -54,7 +54,7 @@ LAYERS = {
     ],
     "blocks": [
         {"0.0.weight", "0.0.bias", "0.1.weight", "0.1.bias", "0.1.running_mean", "0.1.running_var",
-         "0.1.num_batches_tracked"},
+         "0.1.num_batches_tracked", "1.0.weight"},
         {"1.1.weight", "1.1.bias"},
     ],
     "skips": [
@@ -92,9 +92,9 @@ def test_the_parts_of_a_cut_are_the_network(name):
         below, above = split(net, k)
         assert len(weight_layers(nn.Sequential(*below))) == k
         torch.testing.assert_close(nn.Sequential(*below, *above)(x), net(x), rtol=0, atol=0)
-        if above:  # what follows a layer comes with it
+        if above and k:  # what follows a layer comes with it
             first = next(m for m in nn.Sequential(*above).modules() if not [*m.children()])
-            assert list(first.parameters())
+            assert isinstance(first, (*WEIGHT_LAYERS, nn.LayerNorm))
     assert split(net, n) == ([*net], [])
 
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from dlopt.lesson.networks import Skip, mlp
+from dlopt.lesson.networks import mlp
+from dlopt.skips import Skip
 
 
 def seeded(seed):
@@ -34,7 +35,7 @@ def test_the_global_random_numbers_are_left_alone():
 
 @pytest.mark.parametrize(
     ("widths", "options", "message"),
-    [([4], {}, r"widths .* got \[4\]"), ([4, 2], {"init": "best"}, "init .* got 'best'")],
+    [([4], {}, r"widths .* got \[4\]"), ([4, 2], {"init": "best"}, "rule .* got 'best'")],
 )
 def test_wrong_arguments_are_named(widths, options, message):
     with pytest.raises(ValueError, match=message):
@@ -51,7 +52,7 @@ def test_a_norm_stands_before_each_nonlinearity_and_takes_the_place_of_the_bias(
 
 def test_skips_add_the_input_where_widths_agree():
     x = torch.randn(4, 8, generator=seeded(1))
-    plain, short = (mlp([8, 5, 5, 3], seeded(0), skip=skip) for skip in (False, True))
+    plain, short = (mlp([8, 5, 5, 3], seeded(0), skip=skip) for skip in (None, 1.0))
     assert [type(m) for m in short] == [nn.Linear, nn.Tanh, Skip, nn.Linear]
     first = plain[:2](x)
     expected = plain[4](first + plain[2:4](first))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 _WIDTH, _POINTS = 12.0, 2**16  # a normal number lies farther out once in 10³² draws
+_OF_SEVERAL = (nn.GLU, nn.MultiheadAttention, nn.Softmin, nn.Softmax, nn.Softmax2d, nn.LogSoftmax)
 
 
 class Maxout(nn.Module):
@@ -138,3 +139,17 @@ def mean_square(activation: Callable[[Tensor], Tensor]) -> float:
                 f"got {tuple(values.shape)} for {tuple(z.shape)}"
             )
     return float((values.square() * density).sum() * step)
+
+
+def is_activation(module: nn.Module) -> bool:
+    """Say whether a module is a nonlinearity of units: ``Maxout``, ``Jagged`` or one of PyTorch's.
+
+    Args:
+        module: Any; of PyTorch's those count that act on each entry alone.
+
+    Example:
+        >>> is_activation(nn.ReLU()), is_activation(nn.Linear(1, 1)), is_activation(nn.Softmax(1))
+        (True, False, False)
+    """
+    of_torch = type(module).__module__ == nn.Tanh.__module__
+    return isinstance(module, Maxout | Jagged) or (of_torch and not isinstance(module, _OF_SEVERAL))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from dlopt.activations import Jagged, Maxout, mean_square
+from dlopt.activations import is_activation, mean_square
 
 _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _RULES = ("torch", "variance", "glorot", "he", "orthogonal")
@@ -160,11 +160,7 @@ def _uniform(like: Tensor, bound: float, generator: torch.Generator) -> Tensor:
 
 def _only_activation(network: nn.Module) -> nn.Module:
     """Return the one kind of nonlinearity that a network has."""
-    kinds = {
-        str(m): m
-        for m in network.modules()
-        if isinstance(m, Maxout | Jagged) or type(m).__module__ == nn.Tanh.__module__
-    }
+    kinds = {str(m): m for m in network.modules() if is_activation(m)}
     if len(kinds) != 1:
         raise ValueError(
             'rule "variance" must know the nonlinearity: give activation, '

@@ -65,8 +65,8 @@ def orthogonal(
     Q = Q * R.diagonal().sign()
     if determinant_sign is not None:
         Q[0] *= determinant_sign * torch.linalg.det(Q).sign()
-    matrix: Tensor = Q if rows >= columns else Q.T.contiguous()
-    return matrix.to(dtype)
+    matrix: Tensor = Q if rows >= columns else Q.T
+    return matrix.to(dtype).contiguous()
 
 
 def initialize_(

@@ -116,7 +116,9 @@ class LinearResidual(PlainLinear):
                   \ge 4 L (1 - \tau)^{2L - 2} \sigma_{\min}(\Sigma) (f - f^*),
                   \qquad \tau = \max_i \lVert A_i \rVert_2
 
-        Hardt & Ma (2017), theorem 2.2; f* = 0. It is sharp: with :math:`\Sigma = \sigma I` and
+        Hardt & Ma (2017), theorem 2.2; f* = 0. No factor shrinks a matrix below 1 − τ of its size,
+        so that :math:`\lVert \nabla_i f \rVert \ge 2 (1 - \tau)^{L - 1} \lVert E \Sigma \rVert`
+        for each of L layers. It is sharp: with :math:`\Sigma = \sigma I` and
         :math:`A_i = -\tau I` both sides are equal. From τ = 1 on it says nothing, and is 0 for
         L > 1.
 

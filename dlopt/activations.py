@@ -105,8 +105,8 @@ def mean_square(activation: Callable[[Tensor], Tensor]) -> float:
     variance that of He et al. (2015). For ``Maxout`` the pieces are independent, and their largest
     has the density :math:`k \, \varphi(z) \Phi(z)^{k-1}`.
 
-    Of a slope f′ instead of f it is the factor by which a layer with such weights, times its
-    variance, changes the mean square of a gradient.
+    Given the slope f′ in place of f it returns the share of a gradient's mean square that passes
+    the nonlinearity on its way down.
 
     The integral is a sum over midpoints of a fine grid, which finds kinks as easily as curves: a
     rule of Gauss would need f to be smooth.

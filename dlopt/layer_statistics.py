@@ -52,8 +52,8 @@ def layer_statistics(
     network's mode makes them do.
 
     Args:
-        network: All that is called in it counts as a layer, but for itself and plain
-            ``nn.Sequential``s; what returns several tensors counts with the first.
+        network: All that is called in it counts as a layer, but for itself and each plain
+            ``nn.Sequential``; what returns several tensors counts with the first.
         x: A batch, shape (m, ...).
         loss: From what the network returns to a tensor of one number; None for no gradients.
 

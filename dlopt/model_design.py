@@ -22,7 +22,7 @@ results is explained by the network, and how much by the method that trains it.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -64,7 +64,8 @@ __all__ = [
 ]
 
 
-class Shares(NamedTuple):
+@dataclass(frozen=True)
+class Shares:
     """What explains the differences in a table; the shares sum to 1.
 
     Attributes:

@@ -35,10 +35,9 @@ class Skip(nn.Sequential):
         True
     """
 
-    scale: float | nn.Parameter
-
     def __init__(self, *layers: nn.Module, scale: float | str = 1.0) -> None:
         super().__init__(*layers)
+        self.scale: float | nn.Parameter
         if not layers:
             raise ValueError("layers must be at least one, got none")
         if isinstance(scale, str):

@@ -30,7 +30,7 @@ SECTIONS = {
     "meta_algorithms", "batch_norm", "coordinate_descent", "averaging", "pretraining",
     "model_design", "continuation",
 }  # fmt: skip
-ONLY_A_SETTING = {"meta_algorithms", "model_design"}
+ONLY_A_SETTING = {"meta_algorithms"}
 TAUGHT_IN = {"nonlinear_cg": "conjugate_gradient", "curriculum": "continuation"}
 
 

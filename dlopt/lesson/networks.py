@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
+
+from dlopt.activations import Maxout
+from dlopt.initialization import initialize_
+from dlopt.skips import Skip
 
 
 def mlp(
@@ -15,10 +18,10 @@ def mlp(
     generator: torch.Generator,
     *,
     activation: Callable[[], nn.Module] = nn.Tanh,
-    init: str = "torch",
+    init: str | float = "torch",
     scale: float = 1.0,
     norm: Callable[[int], nn.Module] | None = None,
-    skip: bool = False,
+    skip: float | str | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> nn.Sequential:
     """Return a fully connected network whose start is drawn from ``generator`` alone.
@@ -26,20 +29,23 @@ def mlp(
     Args:
         widths: Inputs, hidden units of each layer, outputs, such as [64, 16, 10].
         generator: Where the randomness comes from; PyTorch's global one is left alone.
-        activation: Makes the nonlinearity between two layers.
-        init: "torch", PyTorch's default: weights and biases uniform within ±1/√fan-in; "glorot":
-            normal weights of variance 2/(fan-in + fan-out) and zero biases; "he": 2/fan-in.
+        activation: Makes the nonlinearity between two layers, such as ``nn.ReLU`` or
+            ``partial(Maxout, 2)``; the layer before ``Maxout`` has its pieces for each unit.
+        init: A rule of ``initialize_``: "torch", PyTorch's default, "variance", "glorot", "he",
+            "orthogonal", or the standard deviation of the weights.
         scale: Multiplies the initial weights.
         norm: Makes what stands between a hidden layer and its nonlinearity, from the number of
-            units, such as ``BatchNorm``; the layer then has no bias.
-        skip: Add to the output of each hidden layer its input, where both have the same width.
+            features, such as ``BatchNorm``; the layer then has no bias.
+        skip: The scale of a ``Skip`` around each hidden layer that has as many inputs as units: a
+            number, 1 for the plain one, or "learned"; None for no skips.
         dtype: Of the parameters; that of ``norm`` has to be the same.
 
     Returns:
         The network, on the CPU.
 
     Raises:
-        ValueError: ``init`` is none of these, or there are fewer than two widths.
+        ValueError: ``init``, ``scale`` or ``skip`` is none of these, or there are fewer than two
+            widths.
 
     Example:
         >>> mlp([64, 16, 10], torch.Generator().manual_seed(0))
@@ -51,33 +57,20 @@ def mlp(
     """
     if len(widths) < 2:
         raise ValueError(f"widths must name inputs and outputs at least, got {list(widths)}")
-    if init not in ("torch", "glorot", "he"):
-        raise ValueError(f'init must be "torch", "glorot" or "he", got {init!r}')
+    if isinstance(skip, bool):
+        raise ValueError(f'skip must be None, a number or "learned", got {skip}')
     layers: list[nn.Module] = []
-    for number, (a, b) in enumerate(itertools.pairwise(widths), start=1):
-        hidden = number < len(widths) - 1
-        bias = not hidden or norm is None
-        layer = nn.Linear(a, b, bias, device="meta", dtype=dtype).to_empty(device="cpu")
-        with torch.no_grad():
-            if init == "torch":
-                bound = 1 / math.sqrt(a)
-                for parameter in layer.parameters():
-                    parameter.uniform_(-bound, bound, generator=generator)
-            else:
-                variance = 2 / a if init == "he" else 2 / (a + b)
-                layer.weight.normal_(0, math.sqrt(variance), generator=generator)
-                if bias:
-                    layer.bias.zero_()
-            layer.weight *= scale
-        block = [layer, *([] if norm is None else [norm(b)]), activation()] if hidden else [layer]
-        layers += [Skip(*block)] if hidden and skip and a == b else block
-    return nn.Sequential(*layers)
+    for a, b in itertools.pairwise(widths[:-1]):
+        nonlinearity = activation()
+        features = b * nonlinearity.pieces if isinstance(nonlinearity, Maxout) else b
+        block = [_linear(a, features, norm is None, dtype)]
+        block += [*([] if norm is None else [norm(features)]), nonlinearity]
+        layers += block if skip is None or a != b else [Skip(*block, scale=skip)]
+    network = nn.Sequential(*layers, _linear(widths[-2], widths[-1], True, dtype))
+    initialize_(network, init, generator, scale, activation())
+    return network
 
 
-class Skip(nn.Sequential):
-    """Layers, around which their input takes a short cut."""
-
-    def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """Return the input plus what the layers make of it."""
-        out: torch.Tensor = input + super().forward(input)  # type: ignore[no-untyped-call]
-        return out
+def _linear(inputs: int, outputs: int, bias: bool, dtype: torch.dtype) -> nn.Module:
+    """Return a layer for which nothing was drawn."""
+    return nn.Linear(inputs, outputs, bias, device="meta", dtype=dtype).to_empty(device="cpu")

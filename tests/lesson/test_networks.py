@@ -1,10 +1,14 @@
 """The networks of the pages start as their rule says, and the same every time."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
 
-from dlopt.lesson.networks import Skip, mlp
+from dlopt.activations import Maxout
+from dlopt.lesson.networks import mlp
+from dlopt.skips import Skip
 
 
 def seeded(seed):
@@ -34,7 +38,7 @@ def test_the_global_random_numbers_are_left_alone():
 
 @pytest.mark.parametrize(
     ("widths", "options", "message"),
-    [([4], {}, r"widths .* got \[4\]"), ([4, 2], {"init": "best"}, "init .* got 'best'")],
+    [([4], {}, r"widths .* got \[4\]"), ([4, 2], {"init": "best"}, "rule .* got 'best'")],
 )
 def test_wrong_arguments_are_named(widths, options, message):
     with pytest.raises(ValueError, match=message):
@@ -51,8 +55,33 @@ def test_a_norm_stands_before_each_nonlinearity_and_takes_the_place_of_the_bias(
 
 def test_skips_add_the_input_where_widths_agree():
     x = torch.randn(4, 8, generator=seeded(1))
-    plain, short = (mlp([8, 5, 5, 3], seeded(0), skip=skip) for skip in (False, True))
+    plain, short = (mlp([8, 5, 5, 3], seeded(0), skip=skip) for skip in (None, 1.0))
     assert [type(m) for m in short] == [nn.Linear, nn.Tanh, Skip, nn.Linear]
     first = plain[:2](x)
     expected = plain[4](first + plain[2:4](first))
     torch.testing.assert_close(short(x), expected)
+
+
+@pytest.mark.parametrize("norm", [None, nn.BatchNorm1d])
+def test_maxout_gets_its_pieces(norm):
+    module = mlp([8, 5, 5, 3], seeded(0), activation=partial(Maxout, 2), norm=norm, skip=0.5)
+    linear = [m for m in module.modules() if isinstance(m, nn.Linear)]
+    assert [(m.in_features, m.out_features) for m in linear] == [(8, 10), (5, 10), (5, 3)]
+    assert isinstance(module[-2], Skip) and module[-2].scale == 0.5
+    assert module(torch.randn(4, 8, generator=seeded(1))).shape == (4, 3)
+
+
+def test_skips_may_be_learned():
+    x = torch.randn(4, 8, generator=seeded(1))
+    module = mlp([8, 5, 5, 3], seeded(0), skip="learned")
+    without = nn.Sequential(*module[:2], module[-1])
+    assert torch.equal(module(x), without(x))
+
+
+def test_an_activation_of_ones_own_has_its_variance():
+    class Doubled(nn.Module):
+        def forward(self, z):
+            return 2 * z
+
+    weight = mlp([99, 300, 300], seeded(0), activation=Doubled, init="variance")[2].weight
+    assert float(weight.detach().square().mean()) * 300 == pytest.approx(1 / 4, rel=0.05)

@@ -73,25 +73,6 @@ def deviations(estimator: str, cases: int, wrong: float = 1.0) -> tuple[Tensor, 
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
-def test_value_and_gradient_are_within_three_standard_errors(estimator):
-    for deviation in deviations(estimator, CASES):
-        assert (deviation.abs() <= 3).double().mean() >= 0.99
-        assert deviation.mean().abs() <= 4 / math.sqrt(CASES)  # and on no side
-
-
-def test_sigma_is_the_standard_deviation():
-    """With a variance in its place, or with the factor √2 of another convention, it's far off."""
-    for wrong in (math.sqrt(2), math.sqrt(0.5)):
-        values, slopes = deviations("reparametrised", 100, wrong)
-        assert (values.abs() <= 3).double().mean() < 0.8
-        assert (slopes.abs() <= 3).double().mean() < 0.9
-    x, square = torch.zeros(1, dtype=torch.float64), Polynomial((0, 0, 1))
-    assert float(square.blurred(3.0)(x)) == 9.0
-    sampled = blur(square, 3.0, 100_000, generator=seeded())
-    assert math.isclose(float(sampled(x)), 9.0, rel_tol=0.02)
-
-
-@pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_second_derivatives_are_without_bias(estimator):
     f, x, sigma = Polynomial((0, 0.5, -1, 0.3, 0.2)), torch.tensor([0.3, -0.7]).double(), 0.8
     exact = hessian(f.blurred(sigma), x)
@@ -215,3 +196,22 @@ def test_bad_points_and_values_are_named():
     smooth(torch.zeros(2))
     with pytest.raises(ValueError, match="x must have 2 entries, got 3"):
         smooth(torch.zeros(3))
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_value_and_gradient_are_within_three_standard_errors(estimator):
+    for deviation in deviations(estimator, CASES):
+        assert (deviation.abs() <= 3).double().mean() >= 0.99
+        assert deviation.mean().abs() <= 4 / math.sqrt(CASES)  # and on no side
+
+
+def test_sigma_is_the_standard_deviation():
+    """With a variance in its place, or with the factor √2 of another convention, it's far off."""
+    for wrong in (math.sqrt(2), math.sqrt(0.5)):
+        values, slopes = deviations("reparametrised", 100, wrong)
+        assert (values.abs() <= 3).double().mean() < 0.8
+        assert (slopes.abs() <= 3).double().mean() < 0.9
+    x, square = torch.zeros(1, dtype=torch.float64), Polynomial((0, 0, 1))
+    assert float(square.blurred(3.0)(x)) == 9.0
+    sampled = blur(square, 3.0, 100_000, generator=seeded())
+    assert math.isclose(float(sampled(x)), 9.0, rel_tol=0.02)

@@ -80,6 +80,16 @@ def test_evaluations_are_those_of_the_objective():
     assert exact.evaluations == exact.stages[0].path.evaluations
 
 
+def test_the_last_stage_is_the_objective_itself_whatever_the_family():
+    f = rastrigin(1)
+
+    def family(sigma: float):
+        assert sigma > 0
+        return f.blurred(sigma)
+
+    assert continuation(f, point(2.3), [0.5, 0.0], BFGS(), blurred=family).value < 1e-10
+
+
 def test_the_same_generator_gives_the_same_path_and_stages_draw_their_own():
     f = Polynomial((0, 0, -1, 0, 0.1))
 

@@ -16,6 +16,7 @@ from dlopt.curriculum import (
     Mixture,
     NoCurriculum,
     Schedule,
+    _draw,
 )
 
 LEVELS = torch.tensor([5.0, 1, 2, 1, 3, 4, 2, 5, 1, 3])
@@ -109,6 +110,13 @@ def test_it_draws_what_the_schedule_says(name):
     assert (counts[p == 0] == 0).all()
     error = (counts - draws * p) / (draws * p * (1 - p)).sqrt().clamp(min=1)
     assert error.abs().max() < 4
+
+
+def test_what_has_no_probability_is_never_drawn_not_even_at_the_edges(monkeypatch):
+    p = torch.tensor([0.0, 0.5, 0.0, 0.5, 0.0], dtype=torch.float64)
+    for number, expected in ((0.0, 1), (0.5, 3), (1.0, 3)):
+        monkeypatch.setattr(torch, "rand", lambda *_, v=number, **__: torch.full((2,), v).double())
+        assert _draw(p, 2, None) == [expected, expected]
 
 
 def test_drawn_or_weighted_the_mean_gradient_is_the_same():

@@ -33,6 +33,21 @@ def test_each_descent_is_gradient_descent_through_the_stages():
     assert run.evaluations == 120 and run.stages.shape == (3, 3, 2)
 
 
+def test_a_rule_with_a_memory_counts_its_steps_anew_in_each_stage():
+    f, x0 = rastrigin(2), starts(1, 2)
+    run = continuation_from_many(
+        f, x0, [1.0, 0.0], Adam(), learning_rate=0.05, steps=25, blurred=f.blurred
+    )
+    x = x0[0].clone().requires_grad_()
+    for objective in (f.blurred(1.0), f):
+        optimizer = torch.optim.Adam([x], lr=0.05)
+        for _ in range(25):
+            optimizer.zero_grad()
+            objective(x).backward()
+            optimizer.step()
+    torch.testing.assert_close(run.x[0], x.detach())
+
+
 def test_starts_do_not_see_each_other():
     f, x0 = rastrigin(2), starts(4, 2)
     settings = {"learning_rate": 0.05, "steps": 30, "blurred": f.blurred}

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from dlopt.lesson.networks import Skip, mlp
+from dlopt.lesson.networks import Reader, Skip, mlp
 
 
 def seeded(seed):
@@ -56,3 +56,25 @@ def test_skips_add_the_input_where_widths_agree():
     first = plain[:2](x)
     expected = plain[4](first + plain[2:4](first))
     torch.testing.assert_close(short(x), expected)
+
+
+def test_a_reader_answers_at_the_end_that_is_marked():
+    reader = Reader(2, 5, 3, seeded(0))
+    x = torch.randn(4, 7, 3, generator=seeded(1))
+    x[..., -1] = torch.eye(7)[[6, 2, 0, 4]]
+    for row, length in enumerate((7, 3, 1, 5)):
+        h = torch.zeros(1, 5)
+        for t in range(length):
+            h = reader.cell(x[row, t, :-1][None], h)
+        torch.testing.assert_close(reader(x)[row], reader.answer(h)[0])
+
+
+def test_what_follows_the_end_has_no_effect_and_the_start_is_the_seeds():
+    x = torch.zeros(1, 6, 2)
+    x[0, 2, 1] = 1
+    later = x.clone()
+    later[0, 3:, 0] = 5.0
+    reader = Reader(1, 4, 2, seeded(3))
+    assert torch.equal(reader(x), reader(later))
+    assert torch.equal(reader(x), Reader(1, 4, 2, seeded(3))(x))
+    assert max(p.detach().abs().max() for p in reader.parameters()) <= 0.5

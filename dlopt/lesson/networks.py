@@ -74,3 +74,40 @@ def mlp(
 def _linear(inputs: int, outputs: int, bias: bool, dtype: torch.dtype) -> nn.Module:
     """Return a layer for which nothing was drawn."""
     return nn.Linear(inputs, outputs, bias, device="meta", dtype=dtype).to_empty(device="cpu")
+
+
+class Reader(nn.Module):
+    """A recurrent cell that reads a sequence, and a linear layer that answers at its end.
+
+    The last entry of each input says whether the sequence ends there: 1 once, and 0 elsewhere. So
+    sequences of all lengths stand in one tensor, and what follows the end has no effect.
+
+    Args:
+        inputs: Numbers in one input, the mark of the end not counted.
+        hidden: Units of the cell, an ``nn.GRUCell``.
+        outputs: Numbers in the answer.
+        generator: Where the start comes from: PyTorch's default, uniform within ±1/√hidden.
+
+    Example:
+        >>> reader = Reader(1, 4, 2, torch.Generator().manual_seed(0))
+        >>> reader(torch.zeros(3, 7, 2)).shape
+        torch.Size([3, 2])
+    """
+
+    def __init__(self, inputs: int, hidden: int, outputs: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.cell = nn.GRUCell(inputs, hidden, device="meta").to_empty(device="cpu")
+        self.answer = nn.Linear(hidden, outputs, device="meta").to_empty(device="cpu")
+        with torch.no_grad():
+            for parameter in self.parameters():
+                parameter.uniform_(-(hidden**-0.5), hidden**-0.5, generator=generator)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the answers, shape (batch, outputs), to x, shape (batch, time, inputs + 1)."""
+        h = torch.zeros(len(x), self.cell.hidden_size, dtype=x.dtype, device=x.device)
+        at_end = torch.zeros_like(h)
+        for t in range(x.shape[1]):
+            h = self.cell(x[:, t, :-1], h)
+            at_end = at_end + x[:, t, -1:] * h
+        out: torch.Tensor = self.answer(at_end)
+        return out

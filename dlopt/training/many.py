@@ -124,7 +124,7 @@ def train_replicas(
             f"{len(seeds)}, {len(learning_rates)} and {len(replicas)}"
         )
     seeds = [whole("seed", seed) for seed in seeds]
-    together = _Many(replicas, rule, _one_for_each("replica", task, seeds), plan, learning_rates)
+    together = Many(replicas, rule, _one_for_each("replica", task, seeds), plan, learning_rates)
     examples = together.examples["train"]
     minibatches = Minibatches(examples.m, plan.batch_size, seeds, replicas.theta.device)
     together.check()
@@ -132,7 +132,7 @@ def train_replicas(
     return run(together, list(together.examples), plan, minibatches)
 
 
-class _Many:
+class Many:
     """Replicas with their rule, as a trainee."""
 
     def __init__(
@@ -161,8 +161,14 @@ class _Many:
 
     def step(self, positions: Tensor, factor: float) -> bool:
         """Update all networks; those that would leave the finite numbers stay where they are."""
+        self.learn(*self.examples["train"].at(positions), factor)
+        if self.after_step is not None:
+            self.after_step(self._replicas)
+        return True
+
+    def learn(self, x: Tensor, y: Tensor, factor: float) -> None:
+        """Update each network by its own examples, inputs and targets of shape (R, batch, ...)."""
         theta, state = self._replicas.theta, self._replicas.state
-        x, y = self.examples["train"].at(positions)
         variable = theta.detach().requires_grad_()
         new_state = {name: tensor.clone() for name, tensor in state.items()}
         losses = self._replicas.each(self._objective, variable, new_state, x, y, training=True)
@@ -179,9 +185,6 @@ class _Many:
             new = _where(self.alive, new, theta)
             new_state = {k: _where(self.alive, v, state[k]) for k, v in new_state.items()}
         self._replicas.theta, self._replicas.state = new, new_state
-        if self.after_step is not None:
-            self.after_step(self._replicas)
-        return True
 
     @torch.no_grad()
     def measure(self, part: str) -> tuple[Tensor, Tensor | None]:

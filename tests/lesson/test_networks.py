@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from dlopt.activations import Maxout
-from dlopt.lesson.networks import mlp
+from dlopt.lesson.networks import Reader, mlp
 from dlopt.skips import Skip
 
 
@@ -85,3 +85,25 @@ def test_an_activation_of_ones_own_has_its_variance():
 
     weight = mlp([99, 300, 300], seeded(0), activation=Doubled, init="variance")[2].weight
     assert float(weight.detach().square().mean()) * 300 == pytest.approx(1 / 4, rel=0.05)
+
+
+def test_a_reader_answers_at_the_end_that_is_marked():
+    reader = Reader(2, 5, 3, seeded(0))
+    x = torch.randn(4, 7, 3, generator=seeded(1))
+    x[..., -1] = torch.eye(7)[[6, 2, 0, 4]]
+    for row, length in enumerate((7, 3, 1, 5)):
+        h = torch.zeros(1, 5)
+        for t in range(length):
+            h = reader.cell(x[row, t, :-1][None], h)
+        torch.testing.assert_close(reader(x)[row], reader.answer(h)[0])
+
+
+def test_what_follows_the_end_has_no_effect_and_the_start_is_the_seeds():
+    x = torch.zeros(1, 6, 2)
+    x[0, 2, 1] = 1
+    later = x.clone()
+    later[0, 3:, 0] = 5.0
+    reader = Reader(1, 4, 2, seeded(3))
+    assert torch.equal(reader(x), reader(later))
+    assert torch.equal(reader(x), Reader(1, 4, 2, seeded(3))(x))
+    assert max(p.detach().abs().max() for p in reader.parameters()) <= 0.5

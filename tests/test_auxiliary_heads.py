@@ -40,6 +40,17 @@ def test_outputs_come_from_the_bottom_up():
     assert isinstance(last, torch.Tensor) and torch.equal(last, expected[-1])
 
 
+def test_in_evaluation_mode_no_head_is_asked():
+    net = network()
+    asked: list[nn.Module] = []
+    for head in net.heads.values():
+        head.register_forward_hook(lambda module, *_: asked.append(module))
+    net.eval()(X)
+    assert not asked
+    net.train()(X)
+    assert len(asked) == 2
+
+
 def test_without_heads_training_returns_a_tuple_of_one():
     (only,) = AuxiliaryHeads([nn.Linear(4, 4)], {}, nn.Linear(4, 2))(X)
     assert only.shape == (12, 2)

@@ -166,13 +166,15 @@ def test_randomness_comes_from_the_generator_alone():
     assert torch.equal(twice[0][0].weight, twice[1][0].weight)
 
 
-def test_the_default_is_pytorchs_to_the_bit():
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_default_is_pytorchs_to_the_bit(dtype):
     """Stored lessons rely on it: the order of the draws, and how a bound is rounded."""
-    module, g = mlp([7, 5, 3], seeded(3)), seeded(3)
+    module, g = mlp([7, 8, 3], seeded(3), dtype=dtype), seeded(3)
     for layer in (module[0], module[2]):
         bound = 1 / math.sqrt(layer.in_features)
         for p in (layer.weight, layer.bias):
-            assert torch.equal(p, torch.empty(p.shape).uniform_(-bound, bound, generator=g))
+            expected = torch.empty(p.shape, dtype=dtype)
+            assert torch.equal(p, expected.uniform_(-bound, bound, generator=g))
 
 
 @pytest.mark.parametrize(

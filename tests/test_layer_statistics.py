@@ -80,6 +80,14 @@ def test_the_order_is_that_of_the_calls():
     assert math.isnan(found[0].gradient)
 
 
+def test_a_skip_owns_its_scale_and_not_its_layers():
+    for scale, owns in ((1.0, False), ("learned", True)):
+        net = nn.Sequential(Skip(nn.Linear(4, 4), scale=scale))
+        linear, skip = layer_statistics(net, torch.ones(2, 4), torch.sum)
+        assert math.isnan(skip.parameter_gradient) != owns
+        assert not math.isnan(linear.parameter_gradient)
+
+
 def test_a_network_of_several_outputs():
     blocks = [nn.Sequential(nn.Linear(4, 4), nn.Tanh()) for _ in range(3)]
     net = AuxiliaryHeads(blocks, {1: nn.Linear(4, 2)}, nn.Linear(4, 2))

@@ -15,6 +15,11 @@ def seeded(seed):
     return torch.Generator().manual_seed(seed)
 
 
+def name(value: object) -> str:
+    """What a test is called: the same in each process, so without an address."""
+    return getattr(value, "__name__", str(value))
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("pieces", [1, 2, 3])
 def test_maxout_is_the_largest_of_neighbours(pieces, dtype):
@@ -71,7 +76,7 @@ def test_vmap_computes_what_each_alone_does(module):
         (Maxout(2), 1.0),
         (Maxout(3), 1 + math.sqrt(3) / (2 * math.pi)),
     ],
-    ids=str,
+    ids=name,
 )
 def test_mean_squares_with_closed_forms(activation, expected):
     assert mean_square(activation) == pytest.approx(expected, abs=1e-6)
@@ -85,7 +90,7 @@ def test_mean_squares_with_closed_forms(activation, expected):
         (nn.Hardtanh(), lambda z: min(max(z, -1.0), 1.0)),
         (Jagged(0.4), lambda z: math.tanh(z) + 0.4 * math.sin(10 * z)),
     ],
-    ids=str,
+    ids=name,
 )
 def test_mean_squares_are_scipys_integrals(module, scalar):
     def integrand(z):

@@ -148,8 +148,8 @@ def is_activation(module: nn.Module) -> bool:
         module: Any; of PyTorch's those count that act on each entry alone.
 
     Example:
-        >>> is_activation(nn.ReLU()), is_activation(nn.Linear(1, 1)), is_activation(nn.Softmax(1))
-        (True, False, False)
+        >>> [is_activation(layer) for layer in (nn.ReLU(), nn.Linear(1, 1), nn.Softmax(1))]
+        [True, False, False]
     """
     of_torch = type(module).__module__ == nn.Tanh.__module__
     return isinstance(module, Maxout | Jagged) or (of_torch and not isinstance(module, _OF_SEVERAL))

@@ -109,7 +109,11 @@ def blur(
 
 
 def estimate(
-    f: Callable[[Tensor], Tensor], x: Tensor, sigma: float, noise: Tensor, estimator: Estimator
+    f: Callable[[Tensor], Tensor],
+    x: Tensor,
+    sigma: float,
+    noise: Tensor,
+    estimator: Estimator,
 ) -> Tensor:
     r"""Return the blurred objective from given samples, 0-d, with estimates as its derivatives.
 

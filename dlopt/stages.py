@@ -110,8 +110,7 @@ def run_stages(
         >>> run_stages(stages(), lambda stage: None)
         Traceback (most recent call last):
         ...
-        ValueError: fit must train the module of stage "all" in place, got all its parameters \
-unchanged: the optimiser may hold those of another stage, or no step was finite
+        ValueError: fit must train the module of stage "all" in place, ...
     """
     while True:
         try:

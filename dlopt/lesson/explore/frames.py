@@ -79,6 +79,8 @@ def static_card(figure: Explorable) -> Card:
 def _control(slider: Slider) -> str:
     """Return a labelled range input with its value beside it; no id, so none can collide."""
     text = html.escape(slider.text(slider.values[slider.start]))
+    # Room for the longest text, or the range would change its width under the reader's hand.
+    longest = max(len(slider.text(value)) for value in slider.values)
     return (
         '<div style="display:flex;gap:.6rem;align-items:center;margin:0 0 .3rem">'
         '<label style="display:flex;flex:1;flex-wrap:wrap;gap:0 .6rem;align-items:center;margin:0">'
@@ -86,7 +88,8 @@ def _control(slider: Slider) -> str:
         f'<input type="range" min="0" max="{len(slider.values) - 1}" step="1" '
         f'value="{slider.start}" aria-valuetext="{text}" autocomplete="off" '
         'style="flex:1 1 8rem;min-width:6rem;min-height:1.75rem;accent-color:#0072B2"></label>'
-        f'<output aria-live="off" style="min-width:4rem;font-weight:600">{text}</output></div>'
+        f'<output aria-live="off" style="min-width:max(4rem,{longest}ch);font-weight:600">'
+        f"{text}</output></div>"
     )
 
 

@@ -131,7 +131,13 @@ def continuation(
         elif blurred is not None:
             objective = blurred(sigma)
         else:
-            objective = blur(f, sigma, n_samples, estimator=estimator, generator=generator)
+            objective = blur(
+                f,
+                sigma,
+                n_samples,
+                estimator=estimator,
+                generator=generator,
+            )
         path = minimize(
             objective,
             x,

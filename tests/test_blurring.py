@@ -210,7 +210,7 @@ def test_value_and_gradient_are_within_three_standard_errors(estimator):
 
 
 def test_sigma_is_the_standard_deviation():
-    """With a variance in its place, or with the factor √2 of another convention, it's far off."""
+    """With a variance in its place, or with a factor √2, it is far off."""
     for wrong in (math.sqrt(2), math.sqrt(0.5)):
         values, slopes = deviations("reparametrised", 100, wrong)
         assert (values.abs() <= 3).double().mean() < 0.8

@@ -70,8 +70,9 @@ def copies_held(way: Callable[[nn.Module], Update], net: nn.Module) -> float:
 
     def entries() -> int:
         gc.collect()
-        found = [o for o in gc.get_objects() if issubclass(type(o), torch.Tensor)]
-        tensors = [t for t in found if torch._C._has_storage(t)]  # not what a transform wraps
+        # Of subclasses and of what a transform wraps, nobody can tell where it is kept.
+        found = [o for o in gc.get_objects() if type(o) in (torch.Tensor, nn.Parameter)]
+        tensors = [t for t in found if torch._C._has_storage(t)]
         return sum({t.data_ptr(): t.numel() for t in tensors}.values())
 
     before = entries()

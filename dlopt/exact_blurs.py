@@ -97,9 +97,7 @@ class Sinusoids:
     phases: Tensor
 
     def __post_init__(self) -> None:
-        shapes = [tuple(t.shape) for t in (self.amplitudes, self.frequencies, self.phases)]
-        if self.frequencies.dim() != 2 or {shapes[0], shapes[2]} != {shapes[1][:1]}:
-            raise ValueError(f"shapes must be (K,), (K, n) and (K,), got {shapes}")
+        _check_shapes(self.amplitudes, self.frequencies, self.phases)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the value at x, shape (n,), 0-d."""
@@ -137,9 +135,7 @@ class GaussianMixture:
     widths: Tensor
 
     def __post_init__(self) -> None:
-        shapes = [tuple(t.shape) for t in (self.heights, self.means, self.widths)]
-        if self.means.dim() != 2 or {shapes[0], shapes[2]} != {shapes[1][:1]}:
-            raise ValueError(f"shapes must be (K,), (K, n) and (K,), got {shapes}")
+        _check_shapes(self.heights, self.means, self.widths)
         if not bool((self.widths > 0).all()):
             raise ValueError(f"widths must be > 0, got {float(self.widths.min())}")
 
@@ -211,3 +207,10 @@ def rastrigin(n: int, *, amplitude: float = 10.0, dtype: torch.dtype = torch.flo
         torch.zeros(n, dtype=dtype),
     )
     return Total((Polynomial((amplitude, 0.0, 1.0)), waves))
+
+
+def _check_shapes(sizes: Tensor, places: Tensor, others: Tensor) -> None:
+    """Raise ``ValueError`` unless K summands have K numbers, K points, and K numbers."""
+    shapes = [tuple(t.shape) for t in (sizes, places, others)]
+    if places.dim() != 2 or {shapes[0], shapes[2]} != {shapes[1][:1]}:
+        raise ValueError(f"shapes must be (K,), (K, n) and (K,), got {shapes}")

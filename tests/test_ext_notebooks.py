@@ -110,6 +110,7 @@ def test_claims_show_card_and_entry(build, monkeypatch, tmp_path: Path) -> None:
         "index.md": "# Home\n\n{ref}`N1 <claim-n1>`\n",
         "lesson.md": f"# A title\n\n{cards}",
         "book/claims.md": "# Claims\n\n```{claims}\n```\n",
+        "book/intro.md": "# Intro\n\n```{verdicts}\n```\n\n```{verdicts} X1 A1\n```\n",
     }
     made, log = build(files, ["sphinx_external_toc", "claims"], external_toc_path="_toc.yml")
     assert [line for line in log.splitlines() if "toctree" not in line] == []
@@ -135,6 +136,20 @@ def test_claims_show_card_and_entry(build, monkeypatch, tmp_path: Path) -> None:
     # In the order of the syllabus, whatever the lesson's; what the lecture doesn't say at the end.
     assert [entry["id"] for entry in page.find_all(class_="claim")] == ["A1", "N1", "X1"]
     assert page.find(id="X1").find_parent("section").h2.text.startswith("Beyond the lecture")
+    front = BeautifulSoup(made["book/intro.html"], "html.parser")
+    assert "3 statements, 1 of them popular ones beyond the lecture" in front.text
+    assert [number.text for number in front.find_all("strong")] == ["1", "1", "1", "0"]
+    brief = front.find_all(class_="claim")
+    assert [card.find("a")["href"] for card in brief] == [
+        "../lesson.html#claim-X1", "../lesson.html#claim-A1"
+    ]  # fmt: skip
+    assert "refuted" in brief[0].text and "It is, to rounding." in brief[0].text
+
+
+def test_a_finding_without_a_verdict_is_refused(build) -> None:
+    files = {"index.md": "# Home\n\n```{verdicts} N1 SP99\n```\n"}
+    log = build(files, ["sphinx_external_toc", "claims"], external_toc_path="_toc.yml")[1]
+    assert "no executed lesson has a verdict on N1, SP99" in log
 
 
 def test_the_grid_shows_every_statement() -> None:

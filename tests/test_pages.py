@@ -5,11 +5,13 @@ import re
 from pathlib import Path
 
 import draw_figures
+import equation_map
 import pytest
 import torch
+from notebook_filter import read
 
 from dlopt import Newton
-from dlopt.lesson.syllabus import SYLLABUS_IDS, TEXTBOOK_ONLY
+from dlopt.lesson.syllabus import SYLLABUS_IDS, TEXTBOOK_ONLY, is_beyond
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "book").glob("*.md")])
@@ -80,11 +82,32 @@ def test_landing_page_says_what_newton_spends_today() -> None:
     assert abs(int(drawn[0]) - spent) <= 2, "run book/_tools/draw_figures.py"
 
 
-def test_every_reference_is_cited() -> None:
+def test_every_reference_is_cited_and_every_citation_has_its_entry() -> None:
     keys = re.findall(
         r"^@\w+\{([^,]+),", (ROOT / "book" / "references.bib").read_text("utf-8"), re.M
     )
     cells = [(ROOT / "notebooks" / f"{stem}.ipynb").read_text("utf-8") for stem in LESSONS]
     text = " ".join([*cells, *(page.read_text("utf-8") for page in PAGES)])
     cited = {key for keys in re.findall(r"\{cite:[pt]\}`([^`]+)`", text) for key in keys.split(",")}
-    assert sorted(set(keys) - cited) == []
+    assert sorted(keys) == sorted(cited)
+
+
+def test_every_statement_has_one_verdict() -> None:
+    outputs = [
+        "".join(output["data"]["text/plain"])
+        for stem in LESSONS
+        for cell in read(ROOT / "notebooks" / f"{stem}.ipynb")["cells"]
+        if "claim" in cell["metadata"].get("tags", [])
+        for output in cell["outputs"]
+    ]
+    verdicts = dict(output.split(": ") for output in outputs)
+    assert len(verdicts) == len(outputs)
+    assert {id for id in verdicts if not is_beyond(id)} == set(SYLLABUS_IDS)
+    assert set(verdicts.values()) <= {"confirmed", "qualified", "refuted"}
+
+
+def test_every_equation_of_the_lecture_has_its_function_and_its_test() -> None:
+    entries = equation_map.load(ROOT)
+    for number in range(25, 41):
+        entry = entries[f"eq-8-{number}"]
+        assert entry.code and entry.tests, number

@@ -4,7 +4,8 @@ A claim cell leaves its record in its output's metadata (``dlopt.lesson.claims.R
 ``{claim}`` shows one record (``executed.py`` writes it into the lesson). ``{claims}`` gathers them
 from the executed notebooks, in the order of the syllabus: totals, a picture of the whole, a filter,
 and an entry for each. The filter is a script that finds all it needs on the page; without scripts
-the whole list stands there. How often other seeds gave the same verdict: see ``stability.py``.
+the whole list stands there. ``{verdicts}`` shows the totals, or the findings whose IDs it names.
+How often other seeds gave the same verdict: see ``stability.py``.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from dlopt.lesson.claims import VERDICTS, Record, conditions, kind, marks
 from dlopt.lesson.syllabus import SYLLABUS_IDS, is_beyond, place
 
 PAGE = "book/claims"
+GATHERING = (PAGE, "book/intro")  # pages that show what other pages found
 
 
 def style(verdict: str) -> str:
@@ -52,6 +54,14 @@ def records_of(docname: str) -> list[Record]:
     return sorted(found, key=lambda record: place(record["id"]))  # type: ignore[arg-type]
 
 
+def lesson_names(env: BuildEnvironment) -> list[str]:
+    """The notebooks, in the order of the table of contents where it names them."""
+    order = list(vars(env)["external_site_map"])
+    return sorted(
+        notebooks(env), key=lambda name: order.index(name) if name in order else len(order)
+    )
+
+
 def title(docname: str) -> str:
     """The title of a page's executed notebook: the heading of its first cell."""
     source = read(executed_path(docname))["cells"][0]["source"]
@@ -61,6 +71,14 @@ def title(docname: str) -> str:
 def said(label: str, text: str, *classes: str) -> nodes.paragraph:
     """A paragraph that begins with what it is."""
     return verbatim([nodes.inline("", label, classes=["claim-label"]), nodes.Text(text)], *classes)
+
+
+def claimed(record: Record) -> nodes.paragraph:
+    """The statement, after who makes it."""
+    label = "The textbook: " if record["textbook_only"] == "" else "The lecture: "
+    if is_beyond(record["id"]):
+        label = "Claim: "
+    return said(label, record["statement"], "claim-text")
 
 
 def raw(html: str) -> nodes.raw:
@@ -79,9 +97,6 @@ def card(
         nodes.inline("", kind(record), classes=["claim-kind"]),
         nodes.inline("", conditions(record), classes=["claim-conditions"]),
     ]
-    statement = "Claim: " if is_beyond(record["id"]) else "The lecture: "
-    if record["textbook_only"] == "":
-        statement = "The textbook: "
     small = [said("Measured: ", record["evidence"], "claim-evidence")]
     if record["theorem"]:
         small.insert(0, said("Known by proof: ", record["theorem"], "claim-theorem"))
@@ -91,11 +106,19 @@ def card(
     return [
         head,
         verbatim([nodes.Text(record["finding"])], "claim-finding"),
-        said(statement, record["statement"], "claim-text"),
+        claimed(record),
         *(verbatim([nodes.Text(mark)], "claim-mark") for mark in marks(record)),
         *small,
         verbatim([nodes.Text(stability.sentence(record["verdict"], elsewhere))], "claim-stability"),
     ]
+
+
+def link_to(id: str) -> addnodes.pending_xref:
+    """An ID that leads to the card beside the experiment."""
+    return addnodes.pending_xref(
+        "", nodes.inline("", id), refdomain="std", reftype="ref", refexplicit=True, refwarn=True,
+        reftarget=f"claim-{id}".lower(), classes=["claim-id"],
+    )  # fmt: skip
 
 
 class ClaimDirective(SphinxDirective):
@@ -124,7 +147,7 @@ class ClaimsDirective(SphinxDirective):
         """Build the page from the executed notebooks in the order of the table of contents."""
         self.env.note_dependency(str(stability.STORE))
         self.elsewhere = stability.load()
-        lessons = {name: records_of(name) for name in self.lessons()}
+        lessons = {name: records_of(name) for name in lesson_names(self.env)}
         found = {record["id"]: record for listed in lessons.values() for record in listed}
         out = [totals(list(found.values())), grid(found), raw(FILTER)]
         beyond = []
@@ -136,14 +159,6 @@ class ClaimsDirective(SphinxDirective):
             section = nodes.section("", heading, *beyond, ids=["beyond"], classes=["claims-lesson"])
             out.append(section)
         return out
-
-    def lessons(self) -> list[str]:
-        """The notebooks, in the order of the table of contents where it names them."""
-        order = list(vars(self.env)["external_site_map"])
-        return sorted(
-            notebooks(self.env),
-            key=lambda name: order.index(name) if name in order else len(order),
-        )
 
     def section(self, docname: str, found: list[Record]) -> list[nodes.Node]:
         """A lesson's section, with its entries."""
@@ -161,15 +176,38 @@ class ClaimsDirective(SphinxDirective):
 
     def entry(self, docname: str, record: Record) -> nodes.container:
         """A claim's entry; its ID leads to the card beside the experiment."""
-        name = f"claim-{record['id']}"
-        link = addnodes.pending_xref(
-            "", nodes.inline("", record["id"]), refdomain="std", reftype="ref",
-            reftarget=name.lower(), refexplicit=True, refwarn=True, classes=["claim-id"],
-        )  # fmt: skip
         elsewhere = self.elsewhere.get(Path(docname).name, {}).get(record["id"], {})
-        body = card(record, elsewhere, link, folded=True)
+        body = card(record, elsewhere, link_to(record["id"]), folded=True)
         classes = ["claim", style(record["verdict"])]
         return nodes.container("", *body, ids=[record["id"]], classes=classes)
+
+
+class VerdictsDirective(SphinxDirective):
+    """``{verdicts}``: how many there are of each; ``{verdicts} N2 X1``: what came out of some."""
+
+    optional_arguments = 1
+    final_argument_whitespace = True
+
+    def run(self) -> list[nodes.Node]:
+        """Gather the records of all executed notebooks."""
+        listed = [r for name in lesson_names(self.env) for r in records_of(name)]
+        if not self.arguments:
+            beyond = sum(is_beyond(record["id"]) for record in listed)
+            ours = f"{len(listed)} statements, {beyond} of them popular ones beyond the lecture:"
+            return [nodes.paragraph("", ours), totals(listed)]
+        found = {record["id"]: record for record in listed}
+        chosen = self.arguments[0].split()
+        if unknown := [id for id in chosen if id not in found]:
+            raise self.error(f"no executed lesson has a verdict on {', '.join(unknown)}")
+        return [brief(found[id]) for id in chosen]
+
+
+def brief(record: Record) -> nodes.container:
+    """A card of the statement and what came out."""
+    head = verbatim([link_to(record["id"]), badge(record["verdict"])], "claim-head")
+    finding = verbatim([nodes.Text(record["finding"])], "claim-finding")
+    classes = ["claim", "claim-brief", style(record["verdict"])]
+    return nodes.container("", head, claimed(record), finding, classes=classes)
 
 
 def totals(found: list[Record]) -> nodes.paragraph:
@@ -209,8 +247,8 @@ FILTER = """<form class="claims-filter" hidden>
 
 
 def always(app: Sphinx, env: BuildEnvironment, *_: object) -> list[str]:
-    """Make the page anew in every build."""
-    return [PAGE] if PAGE in env.found_docs else []
+    """Make these pages anew in every build."""
+    return [page for page in GATHERING if page in env.found_docs]
 
 
 def add_script(app: Sphinx, pagename: str, *_: object) -> None:
@@ -220,8 +258,9 @@ def add_script(app: Sphinx, pagename: str, *_: object) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Add the two directives."""
+    """Add the three directives."""
     app.add_directive("claim", ClaimDirective)
+    app.add_directive("verdicts", VerdictsDirective)
     app.add_directive("claims", ClaimsDirective)
     app.connect("env-get-outdated", always)
     app.connect("html-page-context", add_script)

@@ -95,6 +95,7 @@ def vector(*values: float) -> Tensor:
 NEAR = {
     ("freudenstein_roth", 0): vector(5.1, 4.1),
     ("freudenstein_roth", 1): vector(11.4, -0.9),
+    ("biggs_exp6", 0): vector(1.1, 9, 1.2, 4.5, 3.8, 3.2),  # from x0 the last bits decide
     ("biggs_exp6", 1): vector(1.711, 17.68, 1.163, 5.187, 1.711, 1.163),
     ("trigonometric", 0): torch.full((10,), 0.01, dtype=torch.float64),
     ("trigonometric", 1): vector(0.06, 0.06, 0.06, 0.06, 0.06, 0.07, 0.21, 0.16, 0.09, 0.09),

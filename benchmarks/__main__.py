@@ -16,8 +16,10 @@ from benchmarks import (
     averaging,
     batch_norm,
     hessian,
+    known_answers,
     larger,
     mgh,
+    nist,
     overhead,
     replicas,
     results,
@@ -36,6 +38,8 @@ PARTS = {
         batch_norm,
         averaging,
         sparse_coding,
+        known_answers,
+        nist,
     )
 }
 
@@ -54,6 +58,9 @@ def main() -> None:
     )
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, metavar="N",
                         help="processes that count; times are taken by one alone")  # fmt: skip
+    parser.add_argument("--variant", action="append", choices=known_answers.VARIANTS,
+                        help="of the runs of known_answers, again and again; default: standard",
+                        metavar=f"{{{','.join(known_answers.VARIANTS)}}}")  # fmt: skip
     given = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")  # the other libraries' remarks about rounding
@@ -62,7 +69,11 @@ def main() -> None:
         start = time.perf_counter()
         stored = results.load(part).get("solvers", {}) if given.missing else {}
         names = [name for name in SOLVERS if given.only in name and name not in stored]
-        PARTS[part].measure(names, given.workers)
+        if part == known_answers.PART:
+            ours = [name for name in known_answers.METHODS if given.only in name]
+            known_answers.measure(ours, given.workers, given.variant or ("standard",))
+        else:
+            PARTS[part].measure(names, given.workers)
         print(f"{time.perf_counter() - start:.0f} s")
 
 

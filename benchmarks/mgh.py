@@ -19,7 +19,7 @@ from torch import Tensor
 from benchmarks import results
 from benchmarks.more_garbow_hillstrom import (
     INSTANCES,
-    Instance,
+    Problem,
     count_to_solve,
     perturbed,
     rotated,
@@ -31,11 +31,11 @@ PART = "mgh"
 BUDGET, TOLERANCE = 5000, 1e-10
 SEEDS = range(5)
 FACTORS = (1e-6, 1e6)
-Change = Callable[[Instance, torch.Generator], Instance]
+Change = Callable[[Problem, torch.Generator], Problem]
 Counts = list[int | None]  # one entry an instance; None where it was not solved
 
 
-def tight(solver: Solver, instance: Instance, factor: float = 1.0) -> int | None:
+def tight(solver: Solver, instance: Problem, factor: float = 1.0) -> int | None:
     """The evaluations to the minimum when ``factor`` times f is minimised; None if not met."""
 
     def run(f: Objective, x0: Tensor) -> None:
@@ -48,7 +48,7 @@ def tight(solver: Solver, instance: Instance, factor: float = 1.0) -> int | None
     return count_to_solve(run, instance, BUDGET).evaluations
 
 
-def returns_a_solution(solver: Solver, instance: Instance) -> bool:
+def returns_a_solution(solver: Solver, instance: Problem) -> bool:
     """Judge the point that a method returns by its own defaults."""
     try:
         return solved(instance, float(instance(solver(instance, instance.x0.clone(), None))))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import dlopt
-from benchmarks.more_garbow_hillstrom import INSTANCES, Instance, count_to_solve
+from benchmarks.more_garbow_hillstrom import INSTANCES, Problem, count_to_solve
 from dlopt.bfgs import BFGS, bfgs_update
 from dlopt.lesson.problems import quadratic, random_rotation, rosenbrock, spectrum
 from dlopt.newton import newton_step
@@ -125,7 +125,7 @@ def test_without_safeguard_it_is_the_plain_method() -> None:
 
 
 @pytest.mark.parametrize("instance", INSTANCES, ids=lambda i: i.name)
-def test_solves_the_more_garbow_hillstrom_set(instance: Instance) -> None:
+def test_solves_the_more_garbow_hillstrom_set(instance: Problem) -> None:
     if instance.name == "watson_12":
         pytest.skip("its minimum is too flat for first derivatives in double precision")
     count = count_to_solve(

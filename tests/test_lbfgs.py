@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import dlopt
-from benchmarks.more_garbow_hillstrom import INSTANCES, Instance, count_to_solve
+from benchmarks.more_garbow_hillstrom import INSTANCES, Problem, count_to_solve
 from dlopt.bfgs import bfgs_update
 from dlopt.lbfgs import LBFGS, two_loop
 from dlopt.lesson.problems import quadratic, random_rotation, rosenbrock, spectrum
@@ -110,7 +110,7 @@ def test_memory_is_two_vectors_a_pair(m: int) -> None:
 
 
 @pytest.mark.parametrize("instance", INSTANCES, ids=lambda i: i.name)
-def test_solves_the_more_garbow_hillstrom_set(instance: Instance) -> None:
+def test_solves_the_more_garbow_hillstrom_set(instance: Problem) -> None:
     if instance.name == "watson_12":
         pytest.skip("its minimum is too flat for first derivatives in double precision")
     count = count_to_solve(

@@ -5,13 +5,13 @@ import scipy.optimize
 import torch
 
 import dlopt
-from benchmarks.more_garbow_hillstrom import INSTANCES, Instance, count_to_solve
+from benchmarks.more_garbow_hillstrom import INSTANCES, Problem, count_to_solve
 from dlopt.levenberg_marquardt import LevenbergMarquardt
 from tests.small_network import task
 
 
 @pytest.mark.parametrize("instance", INSTANCES, ids=lambda i: i.name)
-def test_solves_the_more_garbow_hillstrom_set(instance: Instance) -> None:
+def test_solves_the_more_garbow_hillstrom_set(instance: Problem) -> None:
     count = count_to_solve(
         lambda f, x0: dlopt.minimize(f, x0, LevenbergMarquardt(), grad_tol=1e-12),
         instance,

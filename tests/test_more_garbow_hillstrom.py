@@ -7,7 +7,7 @@ import torch
 from scipy import optimize
 from torch import Tensor
 
-from benchmarks.more_garbow_hillstrom import INSTANCES, Instance, perturbed, solved, tolerance
+from benchmarks.more_garbow_hillstrom import INSTANCES, Problem, perturbed, solved, tolerance
 
 BY_NAME = {instance.name: instance for instance in INSTANCES}
 every_instance = pytest.mark.parametrize("instance", INSTANCES, ids=list(BY_NAME))
@@ -115,13 +115,13 @@ MINIMA = [
 ]
 
 
-def gradient(instance: Instance, x: Tensor) -> Tensor:
+def gradient(instance: Problem, x: Tensor) -> Tensor:
     x = x.detach().requires_grad_()
     return torch.autograd.grad(instance(x), x)[0]
 
 
-def jacobian(instance: Instance, x: Tensor) -> Tensor:
-    return torch.autograd.functional.jacobian(instance.residuals, x, vectorize=True)
+def jacobian(instance: Problem, x: Tensor) -> Tensor:
+    return torch.autograd.functional.jacobian(instance.function, x, vectorize=True)
 
 
 def differences(function, x: Tensor, scale: Tensor) -> Tensor:
@@ -145,9 +145,9 @@ def assert_close_in_each_column(actual: Tensor, expected: Tensor, scale: Tensor)
 def test_there_are_forty_instances_of_the_agreed_sizes():
     assert len(BY_NAME) == len(INSTANCES) == 40
     assert {p.x0.numel() for p in INSTANCES if p.name.startswith("watson")} == {6, 9, 12}
-    assert all(p.x0.dtype == torch.float64 and p.residuals(p.x0).ndim == 1 for p in INSTANCES)
+    assert all(p.x0.dtype == torch.float64 and p.function(p.x0).ndim == 1 for p in INSTANCES)
     sizes = {"gulf": 99, "box": 10, "biggs_exp6": 13, "jennrich_sampson": 10, "brown_dennis": 20}
-    assert {name: BY_NAME[name].residuals(BY_NAME[name].x0).numel() for name in sizes} == sizes
+    assert {name: BY_NAME[name].function(BY_NAME[name].x0).numel() for name in sizes} == sizes
 
 
 def test_start_values_are_the_published_ones():
@@ -159,7 +159,7 @@ def test_start_values_are_the_published_ones():
 
 
 @every_instance
-def test_first_and_second_derivatives(instance: Instance):
+def test_first_and_second_derivatives(instance: Problem):
     generator = torch.Generator().manual_seed(0)
     points = [instance.x0, perturbed(instance, generator).x0]
     if instance.minimizer is not None:
@@ -168,7 +168,7 @@ def test_first_and_second_derivatives(instance: Instance):
         points.append(NEAR[instance.name, 1])
     for x in points:
         scale = x.abs().clamp(min=0.01)
-        numeric = differences(instance.residuals, x, scale)
+        numeric = differences(instance.function, x, scale)
         assert_close_in_each_column(jacobian(instance, x), numeric, torch.ones(()))
         hessian = torch.autograd.functional.hessian(instance, x)
         numeric = differences(lambda z: gradient(instance, z), x, scale)
@@ -179,11 +179,11 @@ def test_helical_valley_has_derivatives_where_the_angle_is_a_quarter():
     instance = BY_NAME["helical_valley"]
     x = vector(0, 2, 1)
     assert_close_in_each_column(
-        jacobian(instance, x), differences(instance.residuals, x, vector(1, 1, 1)), torch.ones(())
+        jacobian(instance, x), differences(instance.function, x, vector(1, 1, 1)), torch.ones(())
     )
-    quarter, three_quarters = instance.residuals(vector(0, 1, 0)), vector(-1e-9, -1, 0)
+    quarter, three_quarters = instance.function(vector(0, 1, 0)), vector(-1e-9, -1, 0)
     assert quarter[0] == -25
-    assert instance.residuals(three_quarters)[0] == pytest.approx(-75)
+    assert instance.function(three_quarters)[0] == pytest.approx(-75)
 
 
 def test_values_are_not_guarded_outside_the_domain():
@@ -201,9 +201,9 @@ def test_minima_agree_with_the_paper():
     assert {p.name for p, _, value in MINIMA if value} == PAPER_MINIMA.keys()
 
 
-def least_squares(instance: Instance, x: Tensor) -> Tensor:
+def least_squares(instance: Problem, x: Tensor) -> Tensor:
     fit = optimize.least_squares(
-        lambda x: instance.residuals(torch.tensor(x)).numpy().copy(),  # not torch's memory
+        lambda x: instance.function(torch.tensor(x)).numpy().copy(),  # not torch's memory
         x.numpy(),
         lambda x: jacobian(instance, torch.tensor(x)).numpy().copy(),
         method="lm",
@@ -213,7 +213,7 @@ def least_squares(instance: Instance, x: Tensor) -> Tensor:
     return torch.tensor(fit.x)
 
 
-def stationary_point(instance: Instance, x: Tensor) -> Tensor:
+def stationary_point(instance: Problem, x: Tensor) -> Tensor:
     """Newton's method for a zero of the gradient; the Hessian may be singular or indefinite."""
     for _ in range(8):
         hessian = torch.autograd.functional.hessian(instance, x)
@@ -225,7 +225,7 @@ def stationary_point(instance: Instance, x: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     ("instance", "which", "value"), MINIMA, ids=[f"{p.name}-{which}" for p, which, _ in MINIMA]
 )
-def test_minimum_is_found_numerically(instance: Instance, which: int, value: float):
+def test_minimum_is_found_numerically(instance: Problem, which: int, value: float):
     near = NEAR.get((instance.name, which), instance.x0)
     if (instance.name, which) in TOWARDS_INFINITY:
         x = TOWARDS_INFINITY[instance.name, which]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import dlopt
-from benchmarks.more_garbow_hillstrom import INSTANCES, Instance, count_to_solve, solved
+from benchmarks.more_garbow_hillstrom import INSTANCES, Problem, count_to_solve, solved
 from dlopt.lesson.problems import pseudo_huber, quadratic, random_rotation, saddle, spectrum
 from dlopt.method import State
 from dlopt.newton import Newton, newton_step, quadratic_model
@@ -100,7 +100,7 @@ def test_the_literal_step_climbs_near_a_saddle_and_damping_cures_it() -> None:
 
 @pytest.mark.parametrize("method", [dlopt.Newton(), dlopt.TruncatedNewton()], ids=["full", "cg"])
 @pytest.mark.parametrize("instance", INSTANCES, ids=lambda i: i.name)
-def test_solves_the_more_garbow_hillstrom_set(instance: Instance, method: dlopt.Newton) -> None:
+def test_solves_the_more_garbow_hillstrom_set(instance: Problem, method: dlopt.Newton) -> None:
     count = count_to_solve(
         lambda f, x0: dlopt.minimize(f, x0, method, grad_tol=1e-10), instance, budget=1000
     )

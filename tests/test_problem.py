@@ -110,7 +110,7 @@ def test_perturbed_moves_only_the_start_and_a_little():
     assert torch.equal(moved.x0, again.x0)
     step = (moved.x0 - instance.x0) / (instance.x0.abs() + 0.1)
     assert ((step != 0) & (step.abs() < 5e-3)).all()
-    assert moved.residuals is instance.residuals
+    assert moved.function is instance.function
     assert moved.start_value == float(instance(moved.x0)) != instance.start_value
 
 

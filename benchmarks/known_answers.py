@@ -1,0 +1,212 @@
+"""Is "converged" true? Every method of ours, at its own defaults, on every problem with an answer.
+
+The problems: Moré, Garbow and Hillstrom's, NIST's nonlinear regressions, and those of ``further``.
+A run is *near* when the value of the point that it returns differs from a listed minimum by at most
+1e-6 max(1, |J*|). *Solved* is near. A *violation* is a run that says "converged" where it is not
+near and two methods of SciPy go on down from its end by more than that; where they do not, the run
+has ended at a minimum that is not listed, *elsewhere*. A *false alarm* is near and not converged.
+Nothing is stored. ``--variant`` repeats the runs from other starts, in other coordinates or units.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from multiprocessing import get_context
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import dlopt
+from benchmarks import further, nist_strd
+from benchmarks.more_garbow_hillstrom import INSTANCES
+from benchmarks.problem import Problem, farther, perturbed, rotated
+from benchmarks.solvers import from_scipy
+
+PART = "known_answers"
+METHODS: dict[str, dlopt.Method[Any]] = {
+    "dlopt ConjugateGradient": dlopt.ConjugateGradient(),
+    "dlopt BFGS": dlopt.BFGS(),
+    "dlopt LBFGS": dlopt.LBFGS(),
+    "dlopt Newton": dlopt.Newton(),
+    "dlopt TruncatedNewton": dlopt.TruncatedNewton(),
+    "dlopt LevenbergMarquardt": dlopt.LevenbergMarquardt(),
+}
+PROBLEMS: tuple[Problem, ...] = (*INSTANCES, *nist_strd.PROBLEMS, *further.PROBLEMS)
+WIDTH = 1e-6
+VERDICTS = ("true", "violation", "elsewhere", "false alarm", "unsolved", "no start", "raised")
+
+
+# --- Judging a run --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a method ended on a problem.
+
+    Attributes:
+        problem: Its name.
+        verdict: One of ``VERDICTS``. "true": near and converged; "unsolved": neither; "no start":
+            f is not finite there.
+        reason: The method's own reason, or the exception.
+        value: The value of the point returned.
+        evaluations: Spent by the method.
+    """
+
+    problem: str
+    verdict: str
+    reason: str
+    value: float = math.nan
+    evaluations: int = 0
+
+
+def near(problem: Problem, value: float) -> bool:
+    """Whether a value is that of a listed minimum."""
+    return any(
+        abs(value - minimum) <= WIDTH * max(1.0, abs(minimum))
+        for minimum in (problem.minimum, *problem.other_minima)
+    )
+
+
+def still_falls(problem: Problem, x: Tensor) -> bool:
+    """Whether other methods go on down from x, or from close to it, by more than the width."""
+    value = float(problem(x))
+    there = replace(problem, x0=x)
+    starts = (x, perturbed(there, torch.Generator().manual_seed(0)).x0)
+    for solver in (from_scipy("trust-exact", gtol=0.0, maxiter=300), from_scipy("BFGS", gtol=0.0)):
+        for start in starts:
+            try:
+                lower = float(problem(solver(problem, start, None)))
+            except (ArithmeticError, IndexError, NameError, RuntimeError, ValueError):
+                continue  # SciPy's trust-exact and linear algebra fail at what is not finite
+            if lower < value - WIDTH * max(1.0, abs(value)):
+                return True
+    return False
+
+
+def objective(
+    method: dlopt.Method[Any], problem: Problem, factor: float = 1.0
+) -> Callable[[Tensor], Tensor]:
+    """What a method is given to minimise ``factor`` times f: residuals or the value."""
+    if isinstance(method, dlopt.LevenbergMarquardt):
+        weight = math.sqrt(factor)
+        return lambda x: weight * problem.function(x)
+    return lambda x: factor * problem(x)
+
+
+def run(method: dlopt.Method[Any], problem: Problem, factor: float = 1.0) -> Run:
+    """Minimise ``factor`` times f by a method's own defaults, and judge the end in units of f."""
+    if not math.isfinite(problem.start_value):
+        return Run(problem.name, "no start", "")
+    try:
+        path = dlopt.minimize(objective(method, problem, factor), problem.x0, method, record=False)
+    except (ArithmeticError, RuntimeError, ValueError) as error:
+        return Run(problem.name, "raised", str(error))
+    value = float(problem(path.x))
+    if near(problem, value):
+        verdict = "true" if path.converged else "false alarm"
+    elif path.converged:
+        verdict = "violation" if still_falls(problem, path.x) else "elsewhere"
+    else:
+        verdict = "unsolved"
+    return Run(problem.name, verdict, path.reason, value, path.evaluations)
+
+
+# --- Variants -------------------------------------------------------------------------------------
+
+Variant = Callable[[dlopt.Method[Any], Problem, torch.Generator], tuple[Problem, float]]
+
+
+def _warm(
+    method: dlopt.Method[Any], problem: Problem, generator: torch.Generator
+) -> tuple[Problem, float]:
+    """Start again where a first run has ended: little is left to do, and it should be seen."""
+    path = dlopt.minimize(objective(method, problem), problem.x0, method, record=False)
+    return replace(problem, x0=path.x), 1.0
+
+
+VARIANTS: dict[str, Variant] = {
+    "standard": lambda method, problem, generator: (problem, 1.0),
+    "perturbed": lambda method, problem, generator: (perturbed(problem, generator), 1.0),
+    "rotated": lambda method, problem, generator: (rotated(problem, generator), 1.0),
+    "far": lambda method, problem, generator: (farther(problem, 10.0), 1.0),
+    "farther": lambda method, problem, generator: (farther(problem, 100.0), 1.0),
+    "small": lambda method, problem, generator: (problem, 1e-6),
+    "large": lambda method, problem, generator: (problem, 1e6),
+    "warm": _warm,
+}
+
+
+def runs(name: str, variant: str = "standard", problems: Sequence[Problem] = PROBLEMS) -> list[Run]:
+    """A method on all problems that it can have; Levenberg-Marquardt wants residuals."""
+    torch.set_num_threads(1)
+    method = METHODS[name]
+    found = []
+    for problem in problems:
+        if isinstance(method, dlopt.LevenbergMarquardt) and not problem.least_squares:
+            continue
+        generator = torch.Generator().manual_seed(0)  # of the problem, whatever came before it
+        found.append(run(method, *VARIANTS[variant](method, problem, generator)))
+    return found
+
+
+# --- The report -----------------------------------------------------------------------------------
+
+
+def measure(names: Sequence[str], workers: int, variants: Sequence[str] = ("standard",)) -> None:
+    """Print the table and the cases; Levenberg-Marquardt is left out where only others are named.
+
+    Args:
+        names: Of solvers; those that are no methods of ours are passed over.
+        workers: Processes.
+        variants: Of ``VARIANTS``.
+    """
+    chosen = [name for name in METHODS if name in names or len(names) > len(METHODS)]
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        for variant in variants:
+            found = dict(zip(chosen, pool.map(partial(runs, variant=variant), chosen), strict=True))
+            print(f"\n{variant}")
+            print("\n".join([*table(found), "", *cases(found)]), flush=True)
+
+
+def table(found: dict[str, list[Run]]) -> list[str]:
+    """A line a method.
+
+    >>> table({"a": [Run("p", "true", "gradient", 0.0, 7)]})[1].split()
+    ['a', '1', '1', '1', '0', '0', '0', '7', '7']
+    """
+    heads = ("problems", "solved", "true", *VERDICTS[1:4], "evaluations", "of solved")
+    lines = [f"{'':26}" + "".join(f"{head:>13}" for head in heads)]
+    for name, all_runs in found.items():
+        counts = Counter(each.verdict for each in all_runs)
+        near_ones = [each for each in all_runs if each.verdict in ("true", "false alarm")]
+        cells = (
+            len(all_runs) - counts["no start"],
+            len(near_ones),
+            *(counts[verdict] for verdict in VERDICTS[:4]),
+            sum(each.evaluations for each in all_runs),
+            sum(each.evaluations for each in near_ones),
+        )
+        lines.append(f"{name:26}" + "".join(f"{cell:>13,}" for cell in cells))
+    return lines
+
+
+def cases(found: dict[str, list[Run]]) -> list[str]:
+    """Every run that is neither true nor without a start, by verdict."""
+    minima = {problem.name: problem.minimum for problem in PROBLEMS}
+    lines = []
+    for verdict in VERDICTS[1:]:
+        for name, all_runs in found.items():
+            told = [
+                f"{each.problem} ({each.reason}, {each.value:.8g} for {minima[each.problem]:.8g})"
+                for each in all_runs
+                if each.verdict == verdict != "no start"
+            ]
+            if told:
+                lines.append(f"{verdict}, {name}: " + ", ".join(told))
+    return lines

@@ -2,15 +2,16 @@
 
 The problems: Moré, Garbow and Hillstrom's, NIST's nonlinear regressions, and those of ``further``.
 A run is *near* when the value of the point that it returns differs from a listed minimum by at most
-1e-6 max(1, |J*|). *Solved* is near. A *violation* is a run that says "converged" where it is not
-near and two methods of SciPy go on down from its end by more than that; where they do not, the run
-has ended at a minimum that is not listed, *elsewhere*. A *false alarm* is near and not converged.
+1e-6 max(1, |J*|), and then it is *solved*. A *violation* is a run that says "converged" where it is
+not near, and other methods, SciPy's, go on down from its end by more than that; where they do not,
+it has ended at a minimum that is not listed, *elsewhere*. A *false alarm* is near and not converged.
 Nothing is stored. ``--variant`` repeats the runs from other starts, in other coordinates or units.
 """
 
 from __future__ import annotations
 
 import math
+import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -19,6 +20,7 @@ from functools import partial
 from multiprocessing import get_context
 from typing import Any
 
+import scipy.optimize
 import torch
 from torch import Tensor
 
@@ -78,7 +80,7 @@ def still_falls(problem: Problem, x: Tensor) -> bool:
     value = float(problem(x))
     there = replace(problem, x0=x)
     starts = (x, perturbed(there, torch.Generator().manual_seed(0)).x0)
-    for solver in (from_scipy("trust-exact", gtol=0.0, maxiter=300), from_scipy("BFGS", gtol=0.0)):
+    for solver in (least_squares, *SCIPY):
         for start in starts:
             try:
                 lower = float(problem(solver(problem, start, None)))
@@ -87,6 +89,24 @@ def still_falls(problem: Problem, x: Tensor) -> bool:
             if lower < value - WIDTH * max(1.0, abs(value)):
                 return True
     return False
+
+
+SCIPY = (from_scipy("trust-exact", gtol=0.0, maxiter=300), from_scipy("BFGS", gtol=0.0))
+
+
+def least_squares(problem: Problem, x: Tensor, tol: float | None) -> Tensor:
+    """MINPACK's Levenberg-Marquardt to the last digit; x itself where there are no residuals."""
+    if not problem.least_squares:
+        return x
+    found = scipy.optimize.least_squares(
+        lambda b: problem.function(torch.as_tensor(b)).numpy().copy(),  # not torch's memory
+        x.numpy(),
+        lambda b: torch.func.jacrev(problem.function)(torch.as_tensor(b)).numpy().copy(),
+        method="lm" if problem.function(x).numel() >= x.numel() else "trf",
+        x_scale="jac",
+        **dict.fromkeys(("xtol", "ftol", "gtol"), 1e-15),
+    )
+    return torch.as_tensor(found.x)
 
 
 def objective(
@@ -145,6 +165,7 @@ VARIANTS: dict[str, Variant] = {
 def runs(name: str, variant: str = "standard", problems: Sequence[Problem] = PROBLEMS) -> list[Run]:
     """A method on all problems that it can have; Levenberg-Marquardt wants residuals."""
     torch.set_num_threads(1)
+    warnings.simplefilter("ignore")  # SciPy's remarks about rounding
     method = METHODS[name]
     found = []
     for problem in problems:
@@ -158,18 +179,12 @@ def runs(name: str, variant: str = "standard", problems: Sequence[Problem] = PRO
 # --- The report -----------------------------------------------------------------------------------
 
 
-def measure(names: Sequence[str], workers: int, variants: Sequence[str] = ("standard",)) -> None:
-    """Print the table and the cases; Levenberg-Marquardt is left out where only others are named.
-
-    Args:
-        names: Of solvers; those that are no methods of ours are passed over.
-        workers: Processes.
-        variants: Of ``VARIANTS``.
-    """
-    chosen = [name for name in METHODS if name in names or len(names) > len(METHODS)]
+def measure(names: Sequence[str], workers: int, variants: Sequence[str]) -> None:
+    """Print the table and the cases of the named methods, variant by variant."""
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
         for variant in variants:
-            found = dict(zip(chosen, pool.map(partial(runs, variant=variant), chosen), strict=True))
+            done = pool.map(partial(runs, variant=variant), names)
+            found = dict(zip(names, done, strict=True))
             print(f"\n{variant}")
             print("\n".join([*table(found), "", *cases(found)]), flush=True)
 

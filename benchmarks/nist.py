@@ -24,19 +24,20 @@ from benchmarks.nist_strd import MODELS, PROBLEMS, observations
 from benchmarks.problem import Problem
 
 PART = "nist"
-Fit = Callable[[Problem], Tensor]
+Fit = Callable[[Problem], tuple[Tensor, bool]]  # the parameters, and whether it says "converged"
 
 
 def from_dlopt(method: dlopt.Method[Any]) -> Fit:
     """A method of ours; Levenberg-Marquardt sees residuals, the others the sum of their squares."""
 
-    def fit(problem: Problem) -> Tensor:
-        return dlopt.minimize(objective(method, problem), problem.x0, method, record=False).x
+    def fit(problem: Problem) -> tuple[Tensor, bool]:
+        path = dlopt.minimize(objective(method, problem), problem.x0, method, record=False)
+        return path.x, path.converged
 
     return fit
 
 
-def curve_fit(problem: Problem) -> Tensor:
+def curve_fit(problem: Problem) -> tuple[Tensor, bool]:
     """SciPy's, with the model, the data and the start alone."""
     name = problem.name.rpartition("_")[0]
     x, y = observations(name)
@@ -46,13 +47,13 @@ def curve_fit(problem: Problem) -> Tensor:
         return MODELS[name](b_, torch.as_tensor(x)).numpy().copy()
 
     found = scipy.optimize.curve_fit(model, x.numpy(), y.numpy(), problem.x0.numpy())
-    return torch.as_tensor(found[0])
+    return torch.as_tensor(found[0]), True  # it raises where it has not
 
 
 def least_squares(algorithm: str) -> Fit:
     """SciPy's, with exact Jacobians."""
 
-    def fit(problem: Problem) -> Tensor:
+    def fit(problem: Problem) -> tuple[Tensor, bool]:
         def residuals(b: object) -> object:
             return problem.function(torch.as_tensor(b)).numpy().copy()  # not torch's memory
 
@@ -63,7 +64,7 @@ def least_squares(algorithm: str) -> Fit:
         found = scipy.optimize.least_squares(
             residuals, problem.x0.numpy(), jacobian, method=algorithm
         )
-        return torch.as_tensor(found.x)
+        return torch.as_tensor(found.x), bool(found.success)
 
     return fit
 
@@ -87,29 +88,34 @@ def digits(problem: Problem, x: Tensor) -> float:
     return 0.0 if not worst < 1 else min(11.0, -math.log10(max(worst, 1e-11)))
 
 
-def all_digits(name: str) -> list[float]:
-    """One entry a run; 0 where it raised."""
+def outcomes(name: str) -> list[tuple[float, bool]]:
+    """The digits of each run, and whether it says "converged"; neither where it raised."""
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")  # the other libraries' remarks about rounding
     out = []
     for problem in PROBLEMS:
         try:
-            out.append(digits(problem, FITS[name](problem)))
+            x, converged = FITS[name](problem)
+            out.append((digits(problem, x), converged))
         except (ArithmeticError, RuntimeError, ValueError):
-            out.append(0.0)
+            out.append((0.0, False))
     return out
 
 
 def measure(names: Sequence[str], workers: int) -> None:
     """Print how many of the runs are right to six and to four digits, and which are not."""
-    print(f"{'':26}{'6 digits':>10}{'4 digits':>10}   fewer than 4")
+    print(f"{'':26}{'6 digits':>10}{'4 digits':>10}   fewer than 4, * where it says converged")
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        for name, found in zip(FITS, pool.map(all_digits, FITS), strict=True):
+        for name, found in zip(FITS, pool.map(outcomes, FITS), strict=True):
             print(line(name, found), flush=True)
 
 
-def line(name: str, found: Sequence[float]) -> str:
+def line(name: str, found: Sequence[tuple[float, bool]]) -> str:
     """What one of them did."""
-    met = [sum(d >= wanted for d in found) for wanted in (6, 4)]
-    missed = [p.name for p, d in zip(PROBLEMS, found, strict=True) if d < 4]
+    met = [sum(right >= wanted for right, _ in found) for wanted in (6, 4)]
+    missed = [
+        problem.name + "*" * converged
+        for problem, (right, converged) in zip(PROBLEMS, found, strict=True)
+        if right < 4
+    ]
     return f"{name:26}{met[0]:>10}{met[1]:>10}   " + ", ".join(missed)

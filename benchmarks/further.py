@@ -1,4 +1,4 @@
-r"""Eighty smooth problems beside those of Moré, Garbow and Hillstrom, with their minima.
+r"""Smooth problems beside those of Moré, Garbow and Hillstrom, with their minima.
 
 Where the minimum has a closed form, it stands here as a formula; the other values were computed
 from several starts by methods of SciPy, which agree to all digits shown, and by Newton's method

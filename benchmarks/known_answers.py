@@ -1,10 +1,12 @@
 """Is "converged" true? Every method of ours, at its own defaults, on every problem with an answer.
 
 The problems: Moré, Garbow and Hillstrom's, NIST's nonlinear regressions, and those of ``further``.
-A run is *near* when the value of the point that it returns differs from a listed minimum by at most
-1e-6 max(1, |J*|), and then it is *solved*. A *violation* is a run that says "converged" where it is
-not near, and other methods, SciPy's, go on down from its end by more than that; where they do not,
-it has ended at a minimum that is not listed, *elsewhere*. A *false alarm* is near and not converged.
+A run is *near*, and has *solved* its problem, when the value of the point that it returns differs
+from a listed minimum by at most 1e-6 max(1, |J*|). A *violation* is a run that says "converged"
+where it is not near, and other methods, SciPy's, go on down from its end by more than that; where
+they do not, it has ended at a minimum that is not listed, *elsewhere*. A *false alarm* is near and
+not converged.
+
 Nothing is stored. ``--variant`` repeats the runs from other starts, in other coordinates or units.
 """
 

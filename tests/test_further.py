@@ -109,7 +109,7 @@ def _flipped(n: int, *places: int) -> Tensor:
 NEAR_LOCAL = {
     "six_hump_camel": (vector(1.7, -0.8), vector(1.6, 0.57)),
     "chained_rosenbrock": (_flipped(20, 0),),
-    "chained_wood": (_flipped(20, 0),),
+    "chained_wood": (_flipped(20, 0), _flipped(20, 8), _flipped(20, 4, 6)),
     "erroneous_rosenbrock": (_flipped(10, 2),),
     "nondiagonal": (0 * _one[:20],),
     "liarwhd": (_flipped(36, 2), _flipped(36, 3, 4)),

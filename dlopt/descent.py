@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, TypeVar
 
 import torch
@@ -30,6 +31,7 @@ class LineFunction:
         value: φ(0).
         slope: φ'(0).
         eps: The machine precision.
+        tiny: The step that begins to move the point.
     """
 
     def __init__(self, f: Objective, state: State, direction: Tensor) -> None:
@@ -48,6 +50,16 @@ class LineFunction:
         at = self._f.evaluate(x.add(self._direction, alpha=held))
         slope = float(at.grad.dot(self._direction)) if at.finite else math.nan
         return Trial(step, at.J, slope, at)
+
+    @cached_property
+    def tiny(self) -> float:
+        """The step that moves some entry of the point by a unit in the last place."""
+        size = self._state.x.abs()
+        size = size.clamp(min=math.sqrt(self.eps) * float(size.max()))
+        fastest = float(
+            (self._direction.abs() / size.clamp(min=torch.finfo(size.dtype).tiny)).max()
+        )
+        return self.eps / fastest if fastest > 0 else 0.0
 
     def curvature(self) -> float:
         """Return ρᵀHρ, from one Hessian product."""

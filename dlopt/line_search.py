@@ -47,11 +47,17 @@ class Phi(Protocol):
         value: φ(0).
         slope: φ'(0), negative along a descent direction.
         eps: The machine precision of the numbers behind it.
+        tiny: The step that moves some number behind φ by about ``eps`` of it.
     """
 
     value: float
     slope: float
     eps: float
+
+    @property
+    def tiny(self) -> float:
+        """The shortest step that can tell anything."""
+        ...
 
     def __call__(self, step: float) -> Trial:
         """Return value and slope at ``step``."""
@@ -157,7 +163,8 @@ def strong_wolfe(
     Nocedal & Wright, algorithms 3.5 (grow until a minimum is bracketed) and 3.6 (zoom into the
     bracket), here as one loop over one bracket. Trial steps minimise the cubic through values and
     slopes at its ends. Where the decrease drowns in rounding, slopes decide in its place (the
-    approximate Wolfe conditions of Hager & Zhang, SIAM J. Optim. 16, 2005).
+    approximate Wolfe conditions of Hager & Zhang, SIAM J. Optim. 16, 2005). How much is rounding
+    shows where neighbouring values differ by more than the slopes allow.
 
     Args:
         phi: The function of the step, with φ'(0) < 0.
@@ -221,6 +228,7 @@ class ScalarPhi:
     """
 
     eps = torch.finfo(torch.float64).eps
+    tiny = eps
 
     def __init__(
         self,
@@ -242,6 +250,9 @@ class ScalarPhi:
         return float(self._curvature(0.0))
 
 
+_DROWNED = 5  # trials, below the rounding of the values, until a search gives up
+
+
 def _wolfe(
     phi: Phi,
     first_step: float,
@@ -260,16 +271,25 @@ def _wolfe(
     low = Trial(0.0, phi.value, phi.slope)  # the best end of the bracket so far
     high: Trial | None = None  # the other end, once a minimum is known to lie between
     step, width, older_width = first_step, math.inf, math.inf
+    drowned = 0
     for _ in range(max_evaluations):
         trial = phi(step)
+        noise = max(noise, _disagreement(phi, trial))
         armijo = trial.finite and trial.value <= phi.value + c1 * step * phi.slope
         flat = trial.finite and abs(trial.value - phi.value) <= noise
         enough = armijo or (flat and trial.slope <= (2 * c1 - 1) * phi.slope)
         steep = abs(trial.slope) if strong else -trial.slope
         if enough and steep <= -c2 * phi.slope:
             return trial
-        higher = trial.value >= low.value and not (flat and trial.slope < 0)
-        if not enough or (low.step > 0 and higher):
+        # Where the slope promises less than rounding makes of the values, more trials are luck.
+        drowned += -step * phi.slope <= noise
+        if drowned >= _DROWNED:
+            break
+        if abs(trial.value - low.value) <= noise:  # then slopes tell where the minimum lies
+            higher = trial.slope * low.slope < 0
+        else:
+            higher = not trial.value < low.value
+        if not enough or (higher and (low.step > 0 or flat)):
             high = trial
         else:
             toward_low = high.step < low.step if high is not None else False
@@ -284,9 +304,23 @@ def _wolfe(
             # Two trials have to shrink the bracket to .66 of its width: the safeguard of
             # Moré & Thuente (ACM Trans. Math. Softw. 20, 1994).
             step = inside(low, high, bisect=width > 0.66 * older_width)
-            if step in (low.step, high.step):
+            if abs(step - low.step) <= phi.tiny or step in (low.step, high.step):
                 break
     return low if low.value < phi.value else None
+
+
+def _disagreement(phi: Phi, trial: Trial) -> float:
+    """Return by how much values differ that hardly should: their rounding, where it shows.
+
+    So near that every number behind φ keeps its leading digits, the values at both ends differ by
+    no more than the steeper slope allows. A larger difference is rounding.
+    """
+    change = abs(trial.value - phi.value)
+    steepest = max(-phi.slope, abs(trial.slope))
+    if not trial.finite or change <= 2 * trial.step * steepest:
+        return 0.0
+    near = phi.tiny / phi.eps ** (2 / 3)  # where the leading third of the digits is the same
+    return change if trial.step <= near else 0.0
 
 
 def _check(first_step: float, max_evaluations: int, *, c1: float, c2: float = 1.0) -> None:

@@ -153,3 +153,14 @@ def test_a_line_without_end_is_searched_no_farther_than_numbers_reach(dtype: tor
     assert phi(1e300).finite == (dtype is torch.float64)
     path = dlopt.minimize(lambda x: -1e-30 * x.sum(), torch.zeros(2, dtype=dtype), dlopt.BFGS())
     assert bool(path.x.isfinite().all())
+
+
+def test_the_tiny_step_moves_the_entry_that_is_moved_most_by_a_unit_in_the_last_place() -> None:
+    f = Objective(bowl)
+    eps = torch.finfo(torch.float64).eps
+    state = at(f, 2.0, 0.001)
+    line = LineFunction(f, state, torch.tensor([1.0, 0.01], dtype=torch.float64))
+    assert line.tiny == pytest.approx(eps / 10)
+    assert LineFunction(f, state, torch.zeros(2, dtype=torch.float64)).tiny == 0
+    zero = LineFunction(f, at(f, 4.0, 0.0), torch.tensor([0.0, 1.0], dtype=torch.float64))
+    assert zero.tiny == pytest.approx(4 * eps**1.5)  # an entry of 0 has a size, too

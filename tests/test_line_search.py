@@ -240,3 +240,45 @@ def test_backtracking_at_least_halves_the_step() -> None:
     trial = backtracking(ScalarPhi(value, lambda e: -1 + 0.4 * e), 1.0, c1=0.9)
     assert trial is not None
     assert steps == [0.0, 1.0, 0.5]
+
+
+@pytest.mark.parametrize("search", [strong_wolfe, weak_wolfe])
+def test_where_values_are_flat_the_slopes_keep_the_minimum(search) -> None:
+    """The first trial meets Armijo by rounding alone, on a slope that is steep uphill."""
+    phi = ScalarPhi(lambda e: 1.0, lambda e: 1e-13 * (-1 + 3.8 * e))
+    trial = search(phi, 1.0, c2=0.4)
+    assert trial is not None
+    assert trial.slope >= -0.4e-13
+    if search is strong_wolfe:
+        assert trial.slope <= 0.4e-13
+
+
+def test_rounding_is_measured_where_values_disagree_with_slopes() -> None:
+    """A thousand units in the last place, where ten are expected: slopes decide in their place."""
+    noise = 1000 * ScalarPhi.eps
+    phi = ScalarPhi(
+        lambda e: 1.0 + noise * (e > 0) + (1e-18 * e - 2e-18) * e,
+        lambda e: 2e-18 * (e - 1),
+    )
+    trial = strong_wolfe(phi, 0.9, c2=0.5)
+    assert trial is None  # far from where the step is short, values are taken at their word
+    phi.tiny = 1.0
+    trial = strong_wolfe(phi, 0.9, c2=0.5)
+    assert trial is not None
+    assert trial.step == 0.9
+
+
+def test_a_search_below_the_rounding_gives_up_early() -> None:
+    phi = ScalarPhi(lambda e: 1.0 + 1e-14 * (e > 0), lambda e: -1e-17 * (1 - 9 * (e > 0)))
+    assert strong_wolfe(phi, 1.0) is None
+    assert phi.calls <= 5
+
+
+def test_a_bracket_ends_where_its_points_are_the_same() -> None:
+    phi = ScalarPhi(lambda e: 1.0 + (e > 0), lambda e: -1.0)
+    assert strong_wolfe(phi, 1.0) is None
+    many = phi.calls
+    phi = ScalarPhi(lambda e: 1.0 + (e > 0), lambda e: -1.0)
+    phi.tiny = 1e-3
+    assert strong_wolfe(phi, 1.0) is None
+    assert phi.calls < min(many, 8)

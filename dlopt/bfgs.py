@@ -110,6 +110,10 @@ class BFGS:
             M, updates = bfgs_update(M, s, y), updates + 1
         return state.moved(found.at, M=M, updates=updates)
 
+    def expected_decrease(self, f: Objective, state: BFGSState) -> float:
+        """Return what M promises for the next step, ½gᵀMg; 0 before M has learned anything."""
+        return 0.5 * float(state.grad.dot(state.M @ state.grad)) if state.updates else 0.0
+
 
 def _identity(x: Tensor) -> Tensor:
     return torch.eye(len(x), dtype=x.dtype, device=x.device)

@@ -174,6 +174,14 @@ class ConjugateGradient:
             since_restart=0 if restart else steps,
         )
 
+    def expected_decrease(
+        self, f: Objective, state: ConjugateState | ConjugateMemoryState
+    ) -> float:
+        """Return what the memory promises for the next step; a rule for β promises nothing."""
+        if isinstance(state, ConjugateState):
+            return 0.0
+        return self._with_memory.expected_decrease(f, state)
+
     @property
     def _with_memory(self) -> ConjugateMemory:
         """The method that the default stands for."""

@@ -83,6 +83,13 @@ class ConjugateMemory:
             pairs = (*pairs[:2], new)
         return state.moved(found.at, pairs=pairs, since_restart=steps)
 
+    def expected_decrease(self, f: Objective, state: ConjugateMemoryState) -> float:
+        """Return what M promises for the next step, ½gᵀMg; 0 while the memory is empty."""
+        if not state.pairs:
+            return 0.0
+        gamma = curvature_scale(state.pairs[-1])
+        return 0.5 * float(state.grad.dot(two_loop(state.grad, state.pairs, gamma)))
+
 
 def check_restart(restart_every: int | None) -> None:
     """Raise ``ValueError`` unless ``restart_every`` is >= 1, or None."""

@@ -14,7 +14,8 @@ from torch import Tensor
 from dlopt.blurring import Blur, Estimator, blur, check_samples, checked_sigma
 from dlopt.evaluation import largest_entry
 from dlopt.method import Method, State
-from dlopt.minimization import Path, default_share, minimize
+from dlopt.minimization import Path, minimize
+from dlopt.stopping import default_share
 
 __all__ = ["Blur", "Continuation", "Stage", "blur", "continuation", "geometric"]
 

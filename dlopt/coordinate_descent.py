@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from numbers import Integral
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -124,6 +124,7 @@ class CoordinateDescent:
     blocks: Sequence[Iterable[int]] | None = None
     solve: Solve | None = None
     method: Method[Any] | None = None
+    ends_itself: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.blocks is not None:

@@ -115,3 +115,10 @@ class LBFGS:
         if new is not None:
             pairs = (*pairs, new)[-self.history_size :]
         return state.moved(found.at, pairs=pairs)
+
+    def expected_decrease(self, f: Objective, state: LBFGSState) -> float:
+        """Return what M promises for the next step, ½gᵀMg; 0 while the memory is empty."""
+        if not state.pairs:
+            return 0.0
+        gamma = curvature_scale(state.pairs[-1]) if self.scale else 1.0
+        return 0.5 * float(state.grad.dot(two_loop(state.grad, state.pairs, gamma)))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from dlopt.newton import check_damping, full_step
+from dlopt.newton import check_damping, full_decrease, full_step
 from dlopt.objective import Objective
 from dlopt.trust_region import (
     EigenModel,
@@ -64,11 +65,24 @@ class LevenbergMarquardt:
             return full_step(state, Jr.T @ r, Jr.T @ Jr, self.damping, f.residuals)
         if not bool(Jr.isfinite().all()):
             return state.ended("non_finite")
-        # The singular values of Jr keep the digits that forming JᵀJ would square away.
-        U, sigma, Vh = torch.linalg.svd(Jr, full_matrices=len(r) < Jr.shape[1])
-        values = torch.zeros(len(Vh), dtype=r.dtype, device=r.device)
-        slopes = torch.zeros_like(values)
-        values[: len(sigma)] = 2 * sigma.square()
-        slopes[: len(sigma)] = 2 * sigma * (U.T @ r)
-        model = EigenModel(values.flip(0), Vh.T.flip(1), slopes.flip(0))
-        return trust_region_step(state, model, f.residuals)
+        return trust_region_step(state, _model(r, Jr), f.residuals)
+
+    def expected_decrease(self, f: Objective, state: TrustState) -> float:
+        """Return what the Gauss–Newton model promises within the radius that it is trusted."""
+        r, Jr = f.residuals(state.x).jacobian()
+        if not bool(Jr.isfinite().all()):
+            return math.inf
+        if self.damping is not None:
+            return 2 * full_decrease(Jr.T @ r, Jr.T @ Jr, self.damping)
+        return _model(r, Jr)(state.radius).decrease
+
+
+def _model(r: Tensor, Jr: Tensor) -> EigenModel:
+    """Return the Gauss–Newton model of the sum of squares."""
+    # The singular values of Jr keep the digits that forming JᵀJ would square away.
+    U, sigma, Vh = torch.linalg.svd(Jr, full_matrices=len(r) < Jr.shape[1])
+    values = torch.zeros(len(Vh), dtype=r.dtype, device=r.device)
+    slopes = torch.zeros_like(values)
+    values[: len(sigma)] = 2 * sigma.square()
+    slopes[: len(sigma)] = 2 * sigma * (U.T @ r)
+    return EigenModel(values.flip(0), Vh.T.flip(1), slopes.flip(0))

@@ -57,8 +57,9 @@ class Method(Protocol[S]):
     """An iterative method: ``init`` evaluates the start, ``step`` maps a state to the next one.
 
     ``step`` is pure: it changes neither its settings nor the state. Where no step is possible it
-    returns the state with ``reason`` set. A method that can tell a minimum from a saddle may have
-    ``is_minimum(f, state) -> bool``, which ``minimize`` asks before it stops at a small gradient.
+    returns the state with ``reason`` set. It may have ``expected_decrease(f, state) -> float``, how
+    much it hopes to gain, in the units of J (infinity at a saddle): ``minimize`` asks before it
+    stops. One whose steps end by themselves, and know why, sets ``ends_itself``.
     """
 
     def init(self, f: Objective, x: Tensor) -> S:

@@ -11,15 +11,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlopt.evaluation import largest_entry
 from dlopt.method import Method, State, iterate
 from dlopt.objective import Objective
+from dlopt.stopping import StoppingRule
 
 REASONS = (
-    "gradient",  # converged: the gradient, or at a kink a mean of those around, is 0 to tolerance
+    "gradient",  # converged: the gradient, or at a kink a mean of those around, is 0 to tolerance,
+    # and nothing that matters is left to gain
     "max_steps",  # the budget of iterations is spent
     "line_search",  # no acceptable point along the direction, even from a fresh start
-    "no_decrease",  # the decrease left is below what floating point can represent
+    "no_decrease",  # what is left is below what floating point can represent; converged where that
+    # was measured, not where a method merely found no step
     "non_finite",  # the next point has no finite value or gradient
     "singular",  # the literal Newton step met a singular system
     "callback",  # the callback asked to stop
@@ -37,7 +39,8 @@ class Path:
         value: The objective there, 0-d.
         grad: The gradient there, shape (n,).
         states: The states visited, the first at x0 (only first and last with ``record=False``).
-        converged: Whether the gradient met its tolerance at ``x``.
+        converged: Whether the gradient met its tolerance at ``x`` and nothing that matters was left
+            to gain there, or only rounding was.
         reason: Why the run ended, one of ``REASONS``.
         evaluations: Evaluations spent: one is one forward pass with at most one gradient.
         hessian_products: Products with the Hessian spent (n for a whole Hessian).
@@ -75,8 +78,10 @@ def minimize(
     callback: Callable[[State], object] | None = None,
     record: bool = True,
 ) -> Path:
-    r"""Minimise ``f`` from ``x0`` by ``method``: stop at
-    :math:`\|\nabla f(x_t)\|_\infty \le \mathrm{grad\_tol}`.
+    r"""Minimise ``f`` from ``x0`` by ``method`` until :math:`\|\nabla f(x_t)\|_\infty` is small.
+
+    And until nothing that matters is left to gain: see ``StoppingRule``. A run ends, too, where all
+    that is left drowns in the rounding of f.
 
     Args:
         f: Maps a tensor of shape (n,) to a 0-d tensor (to the residuals, shape (m,), for
@@ -84,9 +89,10 @@ def minimize(
         x0: The start, shape (n,), float32 or float64, on any device; it is never changed.
         method: What to run, for example ``Newton()``.
         max_steps: The most iterations, >= 0.
-        grad_tol: Bound on the largest absolute entry of the gradient, > 0. By default
-            1e-10 times that of the first gradient (4e-5 times in float32): a share, so that
-            minimising c·f instead of f changes nothing.
+        grad_tol: Bound on the largest absolute entry of the gradient, > 0, which is enough. By
+            default 1e-10 times that of the first gradient (4e-5 times in float32): a share, so that
+            minimising c·f instead of f changes nothing. Then it isn't enough: a first gradient may
+            be huge.
         callback: Called with every state; a true result ends the run.
         record: Keep every state; otherwise only the first and the last.
 
@@ -103,49 +109,43 @@ def minimize(
         >>> path = dlopt.minimize(quartic, torch.zeros(2), dlopt.Newton())
         >>> path.converged, path.reason
         (True, 'gradient')
-    """  # noqa: D205 - the criterion belongs into the first sentence
+    """
     if isinstance(max_steps, bool) or not isinstance(max_steps, int) or max_steps < 0:
         raise ValueError(f"max_steps must be an integer >= 0, got {max_steps!r}")
     if grad_tol is not None and not (grad_tol > 0 and math.isfinite(grad_tol)):
         raise ValueError(f"grad_tol must be > 0, got {grad_tol}")
     objective = Objective(f)
-    is_minimum = getattr(method, "is_minimum", lambda f, state: True)
+    rule = StoppingRule(objective, method, grad_tol)
     states: list[State] = []
     counts: list[int] = []
     seconds: list[float] = []
     values: list[float] = []
-    tolerance = grad_tol or 0.0
+    least = math.inf
     began = time.perf_counter()
     for step, state in enumerate(iterate(objective, x0, method)):
         counts.append(objective.evaluations)
         seconds.append(time.perf_counter() - began)
         values.append(float(state.value))
-        largest = largest_entry(state.grad)
-        if step == 0:
-            best, least = state.plain, values[0]
-            if grad_tol is None:
-                tolerance = default_share(state.x.dtype) * largest
         if values[-1] < least:
             best, least = state.plain, values[-1]
         if not record and step > 1:
             states.pop()
         states.append(state.plain)
         stop = bool(callback(state)) if callback is not None else False
-        reason = state.reason
-        if largest <= tolerance and is_minimum(objective, state):
-            reason = "gradient"
-        elif not reason and stop:
+        found = rule(state)
+        reason = found or state.reason
+        if not reason and stop:
             reason = "callback"
         elif not reason and step >= max_steps:
             reason = "max_steps"
         if reason:
             break
-    converged = reason == "gradient"
-    found = states[-1] if converged else best
+    converged = bool(found) or reason == "gradient"
+    end = states[-1] if converged else best
     return Path(
-        x=found.x,
-        value=found.value,
-        grad=found.grad,
+        x=end.x,
+        value=end.value,
+        grad=end.grad,
         states=tuple(states),
         converged=converged,
         reason=reason,
@@ -155,12 +155,3 @@ def minimize(
         seconds=tuple(seconds),
         values=tuple(values),
     )
-
-
-def default_share(dtype: torch.dtype) -> float:
-    """Return the default tolerance as a share of the first gradient: 1e-10 in double precision.
-
-    Args:
-        dtype: Of the point.
-    """
-    return float(torch.finfo(dtype).eps ** 0.64)

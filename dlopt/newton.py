@@ -16,7 +16,6 @@ from dlopt.trust_region import (
     TrustState,
     check_radius,
     first_radius,
-    is_semidefinite,
     trust_region_step,
 )
 
@@ -115,12 +114,15 @@ class Newton:
             H = torch.zeros_like(H)  # no model: follow the gradient away from here
         return trust_region_step(state, EigenModel.of(state.grad, H), f.curvature)
 
-    def is_minimum(self, f: Objective, state: TrustState) -> bool:
-        """Return whether no direction of negative curvature leads on from a small gradient."""
-        if self.damping is not None:
-            return True  # the textbook's method takes any stationary point
+    def expected_decrease(self, f: Objective, state: TrustState) -> float:
+        """Return what the quadratic model promises for a full step; infinity at a saddle."""
         H = f.curvature(state.x).hessian()
-        return not bool(H.isfinite().all()) or is_semidefinite(torch.linalg.eigvalsh(H))
+        if not bool(H.isfinite().all()):
+            return math.inf
+        if self.damping is not None:
+            return full_decrease(state.grad, H, self.damping)
+        model = EigenModel.of(state.grad, H)
+        return model(first_radius(state.x, None)).decrease if model.is_convex else math.inf
 
 
 def full_step(
@@ -142,6 +144,14 @@ def full_step(
         return state.ended("singular")
     at = curvature(x).at
     return state.moved(at) if at.finite else state.ended("non_finite")
+
+
+def full_decrease(g: Tensor, H: Tensor, damping: float) -> float:
+    """Return half the first-order change of the textbook's step; a saddle counts as an end."""
+    try:
+        return 0.5 * abs(float(g.dot(newton_step(g, H, damping))))
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
+        return math.inf
 
 
 def check_damping(damping: float | None) -> None:

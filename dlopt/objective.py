@@ -37,6 +37,7 @@ class Objective:
     def __init__(self, f: Callable[..., Tensor]) -> None:
         self._f = f
         self._latest: Curvature | None = None
+        self._dim = 0  # axes of what f returns: 1 once residuals were asked for
         self.evaluations = 0
         self.hessian_products = 0
 
@@ -47,7 +48,7 @@ class Objective:
             ValueError: ``f`` returned anything but a 0-d tensor that depends on ``x``.
         """
         self._latest = None  # frees the old graph before the new one is built
-        return self._differentiate(x, 0, keep=False)[0]
+        return self._differentiate(x, self._dim, keep=False)[0]
 
     def curvature(self, x: Tensor) -> Curvature:
         """Return value, gradient and the graph for second derivatives at ``x``, shape (n,).
@@ -57,7 +58,7 @@ class Objective:
         Raises:
             ValueError: ``f`` returned anything but a 0-d tensor that depends on ``x``.
         """
-        return self._with_graph(x, 0)
+        return self._with_graph(x)
 
     def residuals(self, x: Tensor) -> Curvature:
         r"""Return the same for :math:`J = \sum_i r_i^2` of a residual vector, with its Jacobian.
@@ -65,18 +66,19 @@ class Objective:
         Raises:
             ValueError: ``f`` returned anything but a 1-D tensor that depends on ``x``.
         """
-        return self._with_graph(x, 1)
+        self._dim = 1
+        return self._with_graph(x)
 
-    def _with_graph(self, x: Tensor, dim: int) -> Curvature:
+    def _with_graph(self, x: Tensor) -> Curvature:
         latest = self._latest
         if latest is None or latest.at.x is not x or not latest.fresh:
             self._latest = None
-            graph = partial(self._graph, x, dim)
+            graph = partial(self._graph, x)
             self._latest = latest = Curvature(graph, self._count_products)
         return latest
 
-    def _graph(self, x: Tensor, dim: int) -> Graph:
-        at, output, inputs, slopes = self._differentiate(x, dim, keep=True)
+    def _graph(self, x: Tensor) -> Graph:
+        at, output, inputs, slopes = self._differentiate(x, self._dim, keep=True)
         return Graph(at, output, inputs, slopes if at.finite else None)
 
     def _differentiate(

@@ -14,6 +14,7 @@ from dlopt.trust_region import (
     ModelStep,
     TrustState,
     check_radius,
+    first_radius,
     is_semidefinite,
     trust_region_step,
 )
@@ -37,7 +38,7 @@ class TruncatedNewton:
 
     Args:
         max_products: The most Hessian products a step, >= 1.
-        initial_radius: The first trust radius in the units of x, > 0.
+        initial_radius: The first trust radius in the units of x, > 0; by default max(1, ‖x0‖).
 
     Raises:
         ValueError: A setting is out of range.
@@ -51,7 +52,7 @@ class TruncatedNewton:
     """
 
     max_products: int = 1000
-    initial_radius: float = 1.0
+    initial_radius: float | None = None
 
     def __post_init__(self) -> None:
         if self.max_products < 1:
@@ -62,17 +63,20 @@ class TruncatedNewton:
         """Return the state at ``x``, shape (n,)."""
         at = f.curvature(x).at
         first_norm = float(torch.linalg.vector_norm(at.grad))
-        return TruncatedState.begin(at, radius=self.initial_radius, first_norm=first_norm)
+        radius = first_radius(x, self.initial_radius)
+        return TruncatedState.begin(at, radius=radius, first_norm=first_norm)
 
     def step(self, f: Objective, state: TruncatedState) -> TruncatedState:
         """Return the state after one truncated Newton step."""
         H = f.curvature(state.x)
         return trust_region_step(state, lambda radius: self._model(H, state, radius), f.curvature)
 
-    def is_minimum(self, f: Objective, state: TruncatedState) -> bool:
-        """Return whether a short Lanczos run finds no direction of negative curvature."""
-        values, _ = _lanczos(f.curvature(state.x))
-        return is_semidefinite(values)
+    def expected_decrease(self, f: Objective, state: TruncatedState) -> float:
+        """Return what the model promises; infinity where a short Lanczos run finds a saddle."""
+        H = f.curvature(state.x)
+        if not is_semidefinite(_lanczos(H)[0]):
+            return math.inf
+        return self._model(H, state, first_radius(state.x, None)).decrease
 
     def _model(self, H: Curvature, state: TruncatedState, radius: float) -> ModelStep:
         norm = float(torch.linalg.vector_norm(state.grad))
@@ -107,11 +111,15 @@ def steihaug(
     Returns:
         The step and the decrease that the model promises for it.
     """
-    s, r = torch.zeros_like(grad), grad
+    # The model of J over ‖g‖ has the same minimum, and its squares neither overflow nor vanish.
+    norm = float(torch.linalg.vector_norm(grad))
+    if norm == 0:
+        return ModelStep(torch.zeros_like(grad), 0.0)
+    s, r = torch.zeros_like(grad), grad / norm
     d = -r
     decrease, rr = 0.0, float(r.dot(r))
     for _ in range(max_products):
-        Hd = H.product(d)
+        Hd = H.product(d) / norm
         curvature = float(d.dot(Hd))
         if not math.isfinite(curvature):
             curvature = 0.0  # no model along d: go to the boundary
@@ -124,11 +132,11 @@ def steihaug(
             break
         r = r + tau * Hd
         rr_new = float(r.dot(r))
-        if math.sqrt(rr_new) <= tolerance:
+        if math.sqrt(rr_new) * norm <= tolerance:
             break
         d = -r + (rr_new / rr) * d
         rr = rr_new
-    return ModelStep(s, decrease)
+    return ModelStep(s, decrease * norm)
 
 
 def _distance(s: Tensor, d: Tensor, radius: float) -> float:

@@ -61,6 +61,11 @@ class EigenModel:
         values, vectors = torch.linalg.eigh(matrix)
         return cls(values, vectors, vectors.T @ grad)
 
+    @property
+    def is_convex(self) -> bool:
+        """Whether no direction curves down, up to rounding."""
+        return is_semidefinite(self._values)
+
     def __call__(self, radius: float) -> ModelStep:
         r"""Minimise the model over :math:`\|s\| \le` ``radius``.
 
@@ -77,7 +82,7 @@ class EigenModel:
         s = torch.where(usable, -slopes / torch.where(usable, shifted, 1.0), 0.0)
         room = radius * radius - float(s.dot(s))
         # A millionth of Δ² is what the search for α may leave, a thousandth of Δ.
-        if not is_semidefinite(values) and room > 1e-6 * radius * radius:
+        if not self.is_convex and room > 1e-6 * radius * radius:
             to_boundary = -math.copysign(1.0, float(slopes[0])) * math.sqrt(room + float(s[0]) ** 2)
             s = s.clone()
             s[0] = to_boundary
@@ -162,14 +167,14 @@ def trust_region_step(
         The next state; the same point with ``reason`` "no_decrease" where no step helps, or
         "non_finite" where even the shortest had no finite value.
     """
-    shortest = torch.finfo(state.x.dtype).eps * float(torch.linalg.vector_norm(state.x))
     radius, reason = state.radius, "no_decrease"
     for _ in range(max_trials):
         proposed = model(radius)
         length = float(torch.linalg.vector_norm(proposed.s))
-        if not (proposed.decrease > 0 and shortest < length < math.inf):
+        x = state.x + proposed.s
+        if not (proposed.decrease > 0 and length < math.inf) or torch.equal(x, state.x):
             break
-        at = curvature(state.x + proposed.s).at
+        at = curvature(x).at
         if not at.finite:
             radius, reason = 0.25 * min(radius, length), "non_finite"
             continue

@@ -126,7 +126,11 @@ def test_it_arrives_at_a_saddle_that_both_axes_call_a_minimum() -> None:
 def test_no_lower_bound_ends_the_run_with_a_finite_point(f) -> None:
     for blocks in (None, [[0, 1]]):
         path = coordinate_descent(f, vector(2, 1), blocks)
-        assert path.reason == "non_finite"
+        assert path.reason in (
+            "non_finite",
+            "no_decrease",
+        )  # at the end of the numbers, or at 1e-65
+        assert not path.converged
         assert bool(path.x.isfinite().all())
         assert math.isfinite(float(path.value))
         assert float(path.value) <= float(f(vector(2, 1)))

@@ -1,0 +1,193 @@
+r"""When is a run done? Where the gradient is small and nothing that matters is left to gain.
+
+A small gradient alone promises nothing: beside a first gradient of 1e26 every other one is small.
+So a second question is asked, in units of J: how much is there to gain? By the method's own model,
+and where it knows no second derivatives also by a few steps of conjugate gradients from here. That
+counts as nothing where it drowns in rounding: in that of J here; while J still falls towards zero,
+in that of J a little earlier in the run; at the end of the numbers, in that of the gradient.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from dlopt.evaluation import Evaluation, largest_entry, rounding
+from dlopt.method import Method, State
+from dlopt.objective import Objective
+
+_EARLY = 4  # steps: before, values are of the size of the start
+_VISIBLE = 10.0  # times the rounding: what has to be gained to be seen
+
+
+class StoppingRule:
+    r"""Decide after each state whether a run has converged.
+
+    Args:
+        f: The objective that is minimised.
+        method: The method; its ``expected_decrease(f, state)``, if it has one, is asked.
+        grad_tol: The bound on the largest absolute entry of the gradient that is small enough, or
+            None: ``default_share`` of the first gradient, and nothing left to gain.
+    """
+
+    def __init__(self, f: Objective, method: Method[Any], grad_tol: float | None) -> None:
+        self._f, self._grad_tol = f, grad_tol
+        self._expected = getattr(method, "expected_decrease", lambda f, state: 0.0)
+        self._ends_itself = getattr(method, "ends_itself", False)
+        self._values: list[float] = []
+        self._largest: list[float] = []
+        self._refuted = self._wait = 0
+
+    def __call__(self, state: State) -> str:
+        """Return "gradient" or "no_decrease" where the run has converged, and else ""."""
+        largest = largest_entry(state.grad)
+        self._values.append(float(state.value))
+        self._largest.append(largest)
+        if len(self._values) == 1:
+            self._before = state
+            self._tolerance = self._grad_tol or default_share(state.x.dtype) * largest
+        small = largest <= self._tolerance
+        if self._ends_itself:
+            return "gradient" if small else ""
+        if small and (self._grad_tol is not None or largest == 0):
+            if self._expected(self._f, state) < math.inf:
+                return "gradient"
+        elif self._wait > 0 and not state.reason:
+            self._wait -= 1
+        elif small or state.reason in ("line_search", "no_decrease") or self._stands(state):
+            if self._nothing_left(state, small):
+                return "gradient" if small else "no_decrease"
+            # A test costs an evaluation: the more have failed, the longer until the next one.
+            self._refuted += 1
+            self._wait = self._refuted
+        self._before = state
+        return ""
+
+    def _stands(self, state: State) -> bool:
+        """Return whether the last step changed J by no more than rounding."""
+        fell = self._values[-2] - self._values[-1] if len(self._values) > 1 else math.inf
+        return abs(fell) <= self._noise(state)
+
+    def _noise(self, state: State) -> float:
+        """Return how much of J is rounding: of its value, of the point, and what the step shows."""
+        eps, before = torch.finfo(state.x.dtype).eps, self._before
+        size = (state.x.abs() + before.x.abs()).double()
+        point = eps * float(state.grad.abs().double().dot(size))
+        noise = rounding(float(state.value), eps) + point
+        return max(noise, disagreement(before, state))
+
+    def _earlier_noise(self, k: int, eps: float) -> float:
+        """Return the rounding of J a few steps ago, or half-way's, where J falls as it should."""
+        recent, halfway = self._values[k - min(k // 4, 20)], self._values[k // 2]
+        # Near a minimum of value 0 J falls as the square of the gradient: what is left is J itself.
+        # Elsewhere J may fall through many decades to a minimum of any value.
+        J, g = abs(self._values[-1] / (halfway or 1.0)), self._largest[-1] / self._largest[k // 2]
+        to_zero = 0 < J < 1 and 0 < g < 1 and math.log(J) <= 1.8 * math.log(g)
+        share = 1.0 if to_zero else _VISIBLE * rounding(1.0, eps)
+        return max(rounding(recent, eps), share * rounding(halfway, eps))
+
+    def _nothing_left(self, state: State, small: bool) -> bool:
+        """Return whether what is left to gain drowns in rounding."""
+        noise, k, eps = self._noise(state), len(self._values) - 1, torch.finfo(state.x.dtype).eps
+        if small and k >= _EARLY:
+            noise += self._earlier_noise(k, eps)
+        if state.reason:  # the method gave up: rounding may be larger than it ought to be
+            around = shaken(self._f, state, math.sqrt(eps))
+            noise = max([noise, *(disagreement(state, at) for at in around if at.finite)])
+        enough = _VISIBLE * noise
+        # Where the gradient, too, is rounding, no method can find more: from far above zero to so
+        # near to it that this is small beside the mean of the digits in between.
+        middle = math.sqrt(abs(self._values[0])) * math.sqrt(abs(self._values[-1]))
+        hidden = max(enough, _VISIBLE * rounding(middle, eps))
+        gain = self._expected(self._f, state)
+        if gain <= hidden and not self._f.hessian_products:
+            gain = max(gain, left_to_gain(self._f, state, hidden))
+        return gain <= enough or (gain <= hidden and is_rounding(self._f, state))
+
+
+def left_to_gain(f: Objective, state: State, enough: float, most: int = 10) -> float:
+    r"""Estimate how much J can still fall, by a few steps of conjugate gradients on its model.
+
+    Each product :math:`Hd \approx (\nabla J(\theta + hd) - g)/h` takes one evaluation, so that it
+    serves methods that know no second derivatives; a model along −g alone would see nothing in a
+    narrow valley. Curvature below what the difference can resolve counts as that.
+
+    Args:
+        f: The objective.
+        state: Where to look.
+        enough: Stop as soon as so much is found, in the units of J.
+        most: The most products.
+
+    Returns:
+        The decrease of the model, in the units of J; infinity where J can't be evaluated nearby.
+    """
+    x = state.x
+    length = largest_entry(state.grad.abs())
+    if length == 0:
+        return 0.0
+    g = state.grad / length  # of J over ‖g‖∞: squares neither overflow nor vanish
+    root = math.sqrt(torch.finfo(x.dtype).eps)
+    size = x.abs().clamp(min=root * largest_entry(x.abs()) or root)
+    r, d = g, -g
+    rr, gain, stiffest = float(g.dot(g)), 0.0, 0.0
+    for _ in range(min(most, len(x))):
+        fastest = largest_entry(d.abs() / size)
+        at = f.evaluate(x.add(d, alpha=root / fastest)) if fastest > 0 else None
+        if at is None or not at.finite:
+            return math.inf  # at the end of the numbers, or of where J is defined
+        Hd = (at.grad / length - g) * (fastest / root)
+        dd = float(d.dot(d))
+        stiffest = max(stiffest, float(torch.linalg.vector_norm(Hd)) / math.sqrt(dd))
+        curvature = max(float(d.dot(Hd)), root * stiffest * dd)
+        step = rr / curvature if curvature > 0 else math.inf
+        gain += 0.5 * step * rr * length
+        r = r + step * Hd
+        before, rr = rr, float(r.dot(r))
+        if not (gain <= enough and rr > 1e-10):
+            break
+        d = -r + rr / before * d
+    return gain
+
+
+def disagreement(before: State, after: State | Evaluation) -> float:
+    """Return by how much J changed where slopes say it hardly should: its rounding, in its units.
+
+    Between two points as near as the leading half of all digits, J changes by no more than twice
+    what the steeper of the two slopes says.
+    """
+    step = (after.x - before.x).double()
+    size = before.x.abs().double() + after.x.abs().double()
+    if not bool((step.abs() <= torch.finfo(before.x.dtype).eps ** 0.45 * size).all()):
+        return 0.0
+    steepest = max(abs(float(at.grad.double().dot(step))) for at in (before, after))
+    change = abs(float(after.value) - float(before.value))
+    return change if change > 2 * steepest else 0.0
+
+
+def shaken(f: Objective, state: State, share: float) -> Iterator[Evaluation]:
+    r"""Evaluate six points around θ, each entry moved by at most a ``share`` of itself.
+
+    In the spirit of ECnoise (Moré & Wild, SIAM J. Sci. Comput. 33, 2011).
+    """
+    i = torch.arange(1, len(state.x) + 1, dtype=state.x.dtype, device=state.x.device)
+    for k in range(1, 7):
+        yield f.evaluate(state.x + share * state.x.abs() * torch.cos(k * i))
+
+
+def is_rounding(f: Objective, state: State) -> bool:
+    """Return whether the gradient is what the last digits of θ make of it: one evaluation."""
+    moved = next(shaken(f, state, 4 * torch.finfo(state.x.dtype).eps))
+    change = torch.linalg.vector_norm((moved.grad - state.grad).double())
+    return bool(change >= torch.linalg.vector_norm(state.grad.double()))
+
+
+def default_share(dtype: torch.dtype) -> float:
+    """Return the default tolerance as a share of the first gradient: 1e-10 in double precision.
+
+    Args:
+        dtype: Of the point.
+    """
+    return float(torch.finfo(dtype).eps ** 0.64)

@@ -1,0 +1,180 @@
+"""When a run is done: what "converged" promises, and that the floor is noticed."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+import dlopt
+from dlopt.method import State
+from dlopt.objective import Objective
+from dlopt.stopping import StoppingRule, disagreement, is_rounding, left_to_gain, shaken
+
+D = torch.float64
+METHODS = {
+    "cg": dlopt.ConjugateGradient(),
+    "bfgs": dlopt.BFGS(),
+    "lbfgs": dlopt.LBFGS(),
+    "newton": dlopt.Newton(),
+    "truncated_newton": dlopt.TruncatedNewton(),
+}
+each = pytest.mark.parametrize("name", METHODS)
+
+
+def vector(*values: float, dtype: torch.dtype = D) -> Tensor:
+    return torch.tensor(values, dtype=dtype)
+
+
+ABSCISSAE = torch.linspace(0, 1e6, 50, dtype=D)
+
+
+def line(w: Tensor) -> Tensor:
+    return ((w[0] * ABSCISSAE + w[1] - (2 * ABSCISSAE + 5)) ** 2).sum()
+
+
+def cliff(x: Tensor) -> Tensor:
+    return ((x[0] - 3) / 100) ** 2 - (x[0] - x[1]) + torch.exp(20 * (x[0] - x[1]))
+
+
+def log_cosh(x: Tensor) -> Tensor:
+    k = torch.arange(1, len(x) + 1, dtype=x.dtype)
+    return (k * torch.log(torch.cosh(x - 1 / k))).sum() + 0.005 * (x @ x)
+
+
+# A start, and the least value: where the first gradient is huge, where the minimum is 0 and not.
+STEEP = {
+    "line": (line, vector(0, 0), 0.0),
+    "hyperbola": (lambda x: (x + 1 / x).sum(), vector(1e-6), 2.0),
+    "cliff": (cliff, vector(0, -1), 0.1997866136777),
+    "exponential": (lambda x: (torch.exp(x) - 5 * x).sum(), vector(60, 3), 10 - 10 * math.log(5)),
+    "cosh": (lambda x: torch.cosh(x).sum(), vector(30, -20), 2.0),
+    "wall": (lambda x: x.square().sum() + torch.exp(30 * x[0]), vector(2, 1), 0.033561768676135),
+    "quartic": (lambda x: (x**4).sum(), torch.arange(1, 6, dtype=D), 0.0),
+}
+
+
+@each
+@pytest.mark.parametrize("problem", STEEP)
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_converged_means_that_nothing_that_matters_is_left(name: str, problem: str, scale: float):
+    f, x0, minimum = STEEP[problem]
+    path = dlopt.minimize(lambda x: scale * f(x), x0, METHODS[name])
+    assert path.converged
+    assert float(path.value) / scale - minimum <= 1e-6 * max(1, abs(minimum))
+
+
+@each
+def test_a_first_gradient_that_is_huge_says_little_in_float32_either(name: str) -> None:
+    def f(v: Tensor) -> Tensor:
+        return 100 * (v[1] - v[0] ** 2) ** 2 + (1 - v[0]) ** 2
+
+    x0 = vector(10, -10, dtype=torch.float32)
+    path = dlopt.minimize(f, x0, METHODS[name])
+    assert float(path.value) <= 1e-8 * float(f(x0))
+
+
+def logistic() -> Callable[[Tensor], Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    A = torch.randn(100, 5, dtype=D, generator=generator)
+    b = (torch.rand(100, dtype=D, generator=generator) > 0.5).to(D)
+    loss = torch.nn.functional.binary_cross_entropy_with_logits
+    return lambda w: loss(A @ w, b) + 1e-2 * (w @ w)
+
+
+FLOORS = {
+    "logistic": (logistic(), torch.zeros(5, dtype=D)),
+    "log_cosh": (log_cosh, torch.zeros(20, dtype=D)),
+}
+
+
+@each
+@pytest.mark.parametrize("problem", FLOORS)
+def test_a_run_ends_soon_after_the_floor(name: str, problem: str) -> None:
+    f, x0 = FLOORS[problem]
+    path = dlopt.minimize(f, x0, METHODS[name])
+    least = min(path.values)
+    floor = next(i for i, v in enumerate(path.values) if v - least <= 1e-15 * abs(least))
+    assert path.converged
+    assert path.evaluations - path.counts[floor] <= 40
+
+
+@each
+@pytest.mark.parametrize("problem", FLOORS)
+def test_a_start_at_the_solution_is_recognised_within_five_steps(name: str, problem: str) -> None:
+    f, x0 = FLOORS[problem]
+    solution = dlopt.minimize(f, x0, METHODS[name]).x
+    again = dlopt.minimize(f, solution, METHODS[name])
+    assert again.converged
+    assert len(again.states) <= 6
+    assert again.evaluations <= 40
+
+
+def test_an_unreachable_tolerance_ends_at_the_floor() -> None:
+    path = dlopt.minimize(cliff, vector(0, -1), dlopt.Newton(), grad_tol=1e-300)
+    assert (path.converged, path.reason) == (True, "no_decrease")
+    assert path.evaluations < 60
+
+
+def test_a_flat_valley_is_no_floor() -> None:
+    """Slopes fall below the tolerance long before the end of a valley that hardly falls."""
+
+    def f(x: Tensor) -> Tensor:
+        return 1e8 * (x[1] - x[0].square()) ** 2 + 1e-4 * (x[0] - 3) ** 2
+
+    path = dlopt.minimize(f, vector(-3, 10), dlopt.BFGS(), max_steps=3000)
+    assert not path.converged or float(path.value) <= 1e-6
+
+
+def test_a_saddle_is_no_end() -> None:
+    rule = StoppingRule(Objective(lambda x: x[0] ** 2 - x[1] ** 2), dlopt.Newton(), None)
+    f = Objective(lambda x: x[0] ** 2 - x[1] ** 2)
+    state = dlopt.Newton().init(f, vector(0, 0))
+    assert rule(state) == ""
+
+
+def state_of(f: Objective, *x: float) -> State:
+    return State.begin(f.evaluate(vector(*x)))
+
+
+def test_what_is_left_of_a_bowl_is_found_in_as_many_products_as_it_has_curvatures() -> None:
+    f = Objective(lambda x: 3 + 50 * x[0] ** 2 + x[1] ** 2 + 1e-3 * x[2] ** 2)
+    state = state_of(f, 1e-3, 1, 10)
+    left = left_to_gain(f, state, math.inf)
+    assert left == pytest.approx(float(state.value) - 3, rel=1e-3)
+    assert f.evaluations == 4
+    assert left_to_gain(f, state, 1e-6) < left  # enough is enough
+    assert f.evaluations == 5
+
+
+def test_nothing_is_left_at_the_bottom_and_everything_where_it_falls_for_ever() -> None:
+    f = Objective(lambda x: x.square().sum())
+    assert left_to_gain(f, state_of(f, 0, 0), 1.0) == 0
+    f = Objective(lambda x: -x[0] + 0 * x[1])
+    assert left_to_gain(f, state_of(f, 1, 1), 1.0) == math.inf
+    f = Objective(lambda x: (x[0] - 1).sqrt() + x[1] ** 2)
+    assert left_to_gain(f, state_of(f, 1 + 1e-12, 0), 1.0) == math.inf  # not defined below 1
+
+
+def test_what_is_left_does_not_depend_on_the_unit_of_the_objective() -> None:
+    for scale in (1e-200, 1e200):
+        f = Objective(lambda x, scale=scale: scale * (50 * x[0] ** 2 + x[1] ** 2))
+        left = left_to_gain(f, state_of(f, 1e-3, 1), math.inf)
+        assert left / scale == pytest.approx(1.00005, rel=1e-3)
+
+
+def test_rounding_shows_where_values_disagree_with_slopes() -> None:
+    noisy = Objective(lambda x: x.square().sum() + 1e-9 * torch.sin(1e18 * x.sum()).detach())
+    steep = Objective(lambda x: 1e6 * x.sum() + x.square().sum())
+    for f, least, most in ((noisy, 1e-11, 3e-9), (steep, 0, 0)):
+        state = state_of(f, 0.3, 0.7)
+        found = max(disagreement(state, at) for at in shaken(f, state, 1e-10))
+        assert least <= found <= most
+    assert disagreement(state_of(noisy, 0.3, 0.7), state_of(noisy, 0.3, 0.70001)) == 0  # too far
+
+
+def test_a_gradient_is_rounding_where_the_last_digits_of_the_point_make_it() -> None:
+    f = Objective(lambda x: (1e8 * (x - vector(0.3, 0.7))).square().sum())
+    assert is_rounding(f, state_of(f, 0.3 + 1e-16, 0.7))
+    assert not is_rounding(f, state_of(f, 0.3 + 1e-12, 0.7))

@@ -8,6 +8,7 @@ from functools import partial
 from torch import Tensor
 
 from dlopt.descent import restarted, search
+from dlopt.evaluation import check_whole
 from dlopt.lbfgs import two_loop
 from dlopt.line_search import LineSearch, strong_wolfe
 from dlopt.method import State
@@ -93,5 +94,5 @@ class ConjugateMemory:
 
 def check_restart(restart_every: int | None) -> None:
     """Raise ``ValueError`` unless ``restart_every`` is >= 1, or None."""
-    if restart_every is not None and restart_every < 1:
-        raise ValueError(f"restart_every must be >= 1, got {restart_every}")
+    if restart_every is not None:
+        check_whole("restart_every", restart_every, 1)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dlopt.descent import LineFunction
-from dlopt.evaluation import Evaluation, largest_entry, rounding
+from dlopt.evaluation import Evaluation, check_whole, largest_entry, rounding
 from dlopt.exact_search import exact_search
 from dlopt.kinks import look_around
 from dlopt.method import Method, State, check_start, iterate
@@ -252,8 +252,7 @@ def coordinate_descent(
         ([1.0, 1.0], False, 'kink')
     """
     check_start(x0)
-    if isinstance(max_sweeps, bool) or not isinstance(max_sweeps, int) or max_sweeps < 0:
-        raise ValueError(f"max_sweeps must be an integer >= 0, got {max_sweeps!r}")
+    check_whole("max_sweeps", max_sweeps, 0)
     descent = CoordinateDescent(blocks, solve, method)
     turns = len(x0) if descent.blocks is None else len(descent.blocks)
     return minimize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import NamedTuple
 
 import torch
@@ -38,6 +39,12 @@ def rounding(value: float, eps: float) -> float:
         eps: The machine precision of the numbers behind it.
     """
     return 10 * eps * abs(value)
+
+
+def check_whole(name: str, value: object, least: int) -> None:
+    """Raise ``ValueError`` unless ``value`` is a whole number >= ``least``, NumPy's included."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
 
 
 def largest_entry(v: Tensor) -> float:

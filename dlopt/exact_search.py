@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from dlopt.evaluation import rounding
+from dlopt.evaluation import check_whole, rounding
 from dlopt.interpolation import cubic_minimum
 from dlopt.line_search import Phi, Trial
 
@@ -48,8 +48,7 @@ def exact_search(phi: Phi, first_step: float = 1.0, *, max_evaluations: int = 12
     """
     if not (first_step > 0 and math.isfinite(first_step)):
         raise ValueError(f"first_step must be > 0 and finite, got {first_step}")
-    if max_evaluations < 1:
-        raise ValueError(f"max_evaluations must be >= 1, got {max_evaluations}")
+    check_whole("max_evaluations", max_evaluations, 1)
     if not phi.slope < 0:
         return None
     start = best = low = Trial(0.0, phi.value, phi.slope)

@@ -9,6 +9,7 @@ from functools import partial
 from torch import Tensor
 
 from dlopt.descent import restarted, search
+from dlopt.evaluation import check_whole
 from dlopt.line_search import LineSearch, strong_wolfe
 from dlopt.method import State
 from dlopt.objective import Objective
@@ -94,8 +95,7 @@ class LBFGS:
     safeguard: bool = True
 
     def __post_init__(self) -> None:
-        if self.history_size < 1:
-            raise ValueError(f"history_size must be >= 1, got {self.history_size}")
+        check_whole("history_size", self.history_size, 1)
 
     def init(self, f: Objective, x: Tensor) -> LBFGSState:
         """Return the state at ``x``, shape (n,), with an empty memory."""

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import torch
 
-from dlopt.evaluation import Evaluation, rounding
+from dlopt.evaluation import Evaluation, check_whole, rounding
 from dlopt.interpolation import cubic_minimum, inside
 
 
@@ -326,7 +326,6 @@ def _disagreement(phi: Phi, trial: Trial) -> float:
 def _check(first_step: float, max_evaluations: int, *, c1: float, c2: float = 1.0) -> None:
     if not (first_step > 0 and math.isfinite(first_step)):
         raise ValueError(f"first_step must be > 0 and finite, got {first_step}")
-    if max_evaluations < 1:
-        raise ValueError(f"max_evaluations must be >= 1, got {max_evaluations}")
+    check_whole("max_evaluations", max_evaluations, 1)
     if not 0 < c1 < c2 <= 1:
         raise ValueError(f"0 < c1 < c2 < 1 is required, got c1={c1}, c2={c2}")

@@ -97,6 +97,8 @@ def iterate(
         >>> [float(s.x) for s in itertools.islice(states, 4)]
         [8.0, 4.0, 2.0, 1.0]
     """
+    if isinstance(method, type):
+        raise ValueError(f"method must be an instance, such as {method.__name__}(), got the class")
     check_start(x0)
     objective = f if isinstance(f, Objective) else Objective(f)
     state = method.init(objective, x0.detach().clone())

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dlopt.evaluation import check_whole
 from dlopt.method import Method, State, iterate
 from dlopt.objective import Objective
 from dlopt.stopping import StoppingRule
@@ -110,8 +111,7 @@ def minimize(
         >>> path.converged, path.reason
         (True, 'gradient')
     """
-    if isinstance(max_steps, bool) or not isinstance(max_steps, int) or max_steps < 0:
-        raise ValueError(f"max_steps must be an integer >= 0, got {max_steps!r}")
+    check_whole("max_steps", max_steps, 0)
     if grad_tol is not None and not (grad_tol > 0 and math.isfinite(grad_tol)):
         raise ValueError(f"grad_tol must be > 0, got {grad_tol}")
     objective = Objective(f)

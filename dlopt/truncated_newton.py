@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dlopt.curvature import Curvature
+from dlopt.evaluation import check_whole
 from dlopt.objective import Objective
 from dlopt.trust_region import (
     ModelStep,
@@ -55,8 +56,7 @@ class TruncatedNewton:
     initial_radius: float | None = None
 
     def __post_init__(self) -> None:
-        if self.max_products < 1:
-            raise ValueError(f"max_products must be >= 1, got {self.max_products}")
+        check_whole("max_products", self.max_products, 1)
         check_radius(self.initial_radius)
 
     def init(self, f: Objective, x: Tensor) -> TruncatedState:

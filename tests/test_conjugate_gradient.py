@@ -225,9 +225,9 @@ def test_linear_cg_takes_the_steps_of_the_method() -> None:
 
 @pytest.mark.parametrize("steps", [0, -1])
 def test_a_restart_after_no_step_is_refused(steps: int) -> None:
-    with pytest.raises(ValueError, match=f"restart_every must be >= 1, got {steps}"):
+    with pytest.raises(ValueError, match=f"restart_every must be an integer >= 1, got {steps}"):
         ConjugateGradient(polak_ribiere, restart_every=steps)
-    with pytest.raises(ValueError, match=f"restart_every must be >= 1, got {steps}"):
+    with pytest.raises(ValueError, match=f"restart_every must be an integer >= 1, got {steps}"):
         ConjugateMemory(restart_every=steps)
 
 

@@ -199,5 +199,5 @@ def test_bad_steps_are_named(first: float) -> None:
 
 
 def test_a_bad_budget_is_named() -> None:
-    with pytest.raises(ValueError, match="max_evaluations must be >= 1, got 0"):
+    with pytest.raises(ValueError, match="max_evaluations must be an integer >= 1, got 0"):
         exact_search(quadratic(), max_evaluations=0)

@@ -128,7 +128,7 @@ def test_a_hundred_thousand_parameters() -> None:
 
 @pytest.mark.parametrize("size", [0, -3])
 def test_a_history_that_holds_nothing_is_refused(size: int) -> None:
-    with pytest.raises(ValueError, match=f"history_size must be >= 1, got {size}"):
+    with pytest.raises(ValueError, match=f"history_size must be an integer >= 1, got {size}"):
         LBFGS(size)
 
 

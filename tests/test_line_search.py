@@ -159,7 +159,10 @@ def test_exact_quadratic_needs_upward_curvature(curvature: float) -> None:
         (partial(backtracking, first_step=math.nan), "first_step must be > 0 and finite, got nan"),
         (partial(strong_wolfe, c1=0.5, c2=0.1), "got c1=0.5, c2=0.1"),
         (partial(strong_wolfe, c2=1.5), "got c1=0.0001, c2=1.5"),
-        (partial(backtracking, max_evaluations=0), "max_evaluations must be >= 1, got 0"),
+        (
+            partial(backtracking, max_evaluations=0),
+            "max_evaluations must be an integer >= 1, got 0",
+        ),
     ],
 )
 def test_settings_are_checked(search, message: str) -> None:

@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -261,3 +262,24 @@ def test_bad_input_is_named(arguments: dict[str, object], message: str) -> None:
     }
     with pytest.raises(ValueError, match=message):
         dlopt.minimize(**call)
+
+
+def test_whole_numbers_of_numpy_are_whole_numbers_and_halves_are_not() -> None:
+    steps = np.int64(2)
+    assert (
+        len(dlopt.minimize(rosenbrock(), start(-1.2, 1.0), dlopt.Newton(), max_steps=steps).states)
+        == 3
+    )
+    assert dlopt.LBFGS(history_size=np.int32(3)).history_size == 3
+    for make, message in (
+        (lambda: dlopt.LBFGS(history_size=5.0), "history_size must be an integer >= 1, got 5.0"),
+        (lambda: dlopt.ConjugateGradient(restart_every=2.5), "restart_every must be an integer"),
+        (lambda: dlopt.TruncatedNewton(max_products=True), "max_products must be an integer"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            make()
+
+
+def test_a_method_without_parentheses_is_named() -> None:
+    with pytest.raises(ValueError, match=r"must be an instance, such as BFGS\(\), got the class"):
+        dlopt.minimize(rosenbrock(), start(-1.2, 1.0), dlopt.BFGS)

@@ -70,7 +70,7 @@ def test_finds_its_way_out_of_a_saddle_in_many_dimensions() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"max_products": 0}, "max_products must be >= 1, got 0"),
+        ({"max_products": 0}, "max_products must be an integer >= 1, got 0"),
         ({"initial_radius": math.inf}, "initial_radius must be > 0 and finite, or None, got inf"),
     ],
 )

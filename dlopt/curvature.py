@@ -83,17 +83,30 @@ class Curvature:
         """Return the residual vector, shape (m,), and its Jacobian matrix, shape (m, n).
 
         Rows come from m backward passes; where n < m, columns come from n passes back through
-        the backward pass, whose transpose is the forward derivative.
+        the backward pass, whose transpose is the forward derivative. Functions that can't be
+        differentiated twice don't allow that: then rows, too.
         """
         inputs, _ = self._slopes()
         r = self._graph.output
         if r.dim() != 1:
             raise ValueError("a Jacobian needs Objective.residuals, got an objective of one number")
-        if r.numel() <= self.at.x.numel():
-            return r.detach(), _rows([r], inputs, r.detach())
+        columns = self._columns(r, inputs) if r.numel() > self.at.x.numel() else None
+        return r.detach(), _rows([r], inputs, r.detach()) if columns is None else columns
+
+    def _columns(self, r: Tensor, inputs: Sequence[Tensor]) -> Tensor | None:
+        """Return the Jacobian by columns, None where it isn't that of the gradient 2 Jᵀr."""
         u = torch.zeros_like(r, requires_grad=True)
-        pulled = torch.autograd.grad(r, inputs, u, create_graph=True, materialize_grads=True)
-        return r.detach(), _rows(pulled, [u], self.at.x).T
+        try:
+            pulled = torch.autograd.grad(r, inputs, u, create_graph=True, materialize_grads=True)
+            columns = _rows(pulled, [u], self.at.x).T
+        except RuntimeError as error:
+            if _is_out_of_memory(error):
+                raise
+            return None
+        # A backward pass that is no function of u, such as a simulator's, gives columns of zeros.
+        gradient = 2 * columns.T @ r.detach()
+        bound = torch.finfo(r.dtype).eps ** 0.5 * float(columns.norm()) * float(r.detach().norm())
+        return columns if float((gradient - self.at.grad).norm()) <= bound else None
 
     def _slopes(self) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
         """Return the inputs and the gradient by each, with a graph that still holds."""
@@ -136,8 +149,7 @@ def _rows(outputs: Sequence[Tensor], inputs: Sequence[Tensor], like: Tensor) -> 
             return torch.cat([_pull_back(outputs, inputs, part) for part in parts])
         except RuntimeError as error:
             # Some backward passes cannot be batched (in-place or custom operations): then a loop.
-            # Out of memory, in the words of either allocator, the user has to know.
-            if "out of memory" in str(error) or "DefaultCPUAllocator" in str(error):
+            if _is_out_of_memory(error):
                 raise
     matrix = like.new_empty(rows, sum(t.numel() for t in inputs))
     unit = torch.zeros_like(like)
@@ -146,3 +158,8 @@ def _rows(outputs: Sequence[Tensor], inputs: Sequence[Tensor], like: Tensor) -> 
         matrix[i] = _pull_back(outputs, inputs, unit)
         unit[i] = 0
     return matrix
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """Return whether an allocator says so, in the words of either: the user has to know."""
+    return "out of memory" in str(error) or "DefaultCPUAllocator" in str(error)

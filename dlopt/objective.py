@@ -37,6 +37,7 @@ class Objective:
     def __init__(self, f: Callable[..., Tensor]) -> None:
         self._f = f
         self._latest: Curvature | None = None
+        self._constant: Tensor | None = None  # a gradient that had no graph
         self._dim = 0  # axes of what f returns: 1 once residuals were asked for
         self.evaluations = 0
         self.hessian_products = 0
@@ -79,7 +80,20 @@ class Objective:
 
     def _graph(self, x: Tensor) -> Graph:
         at, output, inputs, slopes = self._differentiate(x, self._dim, keep=True)
+        if self._dim == 0 and at.finite and slopes and not any(s.requires_grad for s in slopes):
+            self._check_linear(at.grad)
         return Graph(at, output, inputs, slopes if at.finite else None)
+
+    def _check_linear(self, grad: Tensor) -> None:
+        """Raise ``ValueError`` where gradients without a graph differ: f is linear, or hides H."""
+        first = self._constant if self._constant is not None else grad
+        self._constant = first
+        bound = torch.finfo(grad.dtype).eps ** 0.5 * float(first.norm())
+        if not float((grad - first).norm()) <= bound:
+            raise ValueError(
+                "this method needs second derivatives, and autograd differentiates f only once: "
+                "its gradient changes from point to point, but has no graph"
+            )
 
     def _differentiate(
         self, x: Tensor, dim: int, *, keep: bool

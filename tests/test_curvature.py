@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import dlopt
 from dlopt import curvature
 from dlopt.objective import Objective
 
@@ -142,3 +143,53 @@ def test_a_loop_takes_over_from_a_failed_batch_unless_memory_is_out(
     else:
         with pytest.raises(RuntimeError, match="memory"):
             H.hessian()
+
+
+class Simulator(torch.autograd.Function):
+    """A function with a first derivative that autograd can't differentiate."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x[0] ** 2 * torch.arange(1.0, 6.0, dtype=x.dtype)
+
+    @staticmethod
+    def backward(ctx, upstream: Tensor) -> Tensor:
+        x = ctx.saved_tensors[0].detach()
+        slopes = torch.arange(1.0, 6.0, dtype=x.dtype)
+        return (2 * x[0] * (upstream.detach() * slopes).sum()).reshape(1)
+
+
+class Refusing(Simulator):
+    """The same, where autograd says so."""
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, upstream: Tensor) -> Tensor:
+        return Simulator.backward(ctx, upstream)
+
+
+ONE = torch.tensor([1.5], dtype=torch.float64)
+
+
+@pytest.mark.parametrize("simulator", [Simulator, Refusing])
+def test_a_jacobian_needs_first_derivatives_only(simulator) -> None:
+    _, jacobian = Objective(simulator.apply).residuals(ONE).jacobian()
+    expected = 3 * torch.arange(1.0, 6.0, dtype=torch.float64)[:, None]
+    torch.testing.assert_close(jacobian, expected)
+    path = dlopt.minimize(lambda x: simulator.apply(x) - 2, ONE.float(), dlopt.LevenbergMarquardt())
+    # Σ (k x² − 2)² is least where x² = 2 Σk / Σk².
+    assert path.converged
+    assert float(path.x) == pytest.approx((30 / 55) ** 0.5, rel=1e-3)
+
+
+@pytest.mark.parametrize("method", [dlopt.Newton(), dlopt.TruncatedNewton()])
+def test_a_hidden_hessian_is_no_zero_hessian(method) -> None:
+    with pytest.raises(ValueError, match="autograd differentiates f only once"):
+        dlopt.minimize(lambda x: Simulator.apply(x).sum(), ONE, method)
+
+
+def test_a_linear_function_has_a_zero_hessian() -> None:
+    f = Objective(lambda x: 3 * x.sum())
+    for x in (X, 2 * X):
+        assert not f.curvature(x).hessian().any()

@@ -97,11 +97,12 @@ class StoppingRule:
         if state.reason:  # the method gave up: rounding may be larger than it ought to be
             around = shaken(self._f, state, math.sqrt(eps))
             noise = max([noise, *(disagreement(state, at) for at in around if at.finite)])
-        enough = _VISIBLE * noise
-        # Where the gradient, too, is rounding, no method can find more: from far above zero to so
-        # near to it that this is small beside the mean of the digits in between.
-        middle = math.sqrt(abs(self._values[0])) * math.sqrt(abs(self._values[-1]))
-        hidden = max(enough, _VISIBLE * rounding(middle, eps))
+        enough = hidden = _VISIBLE * noise
+        first, last = abs(self._values[0]), abs(self._values[-1])
+        if last < eps * first:
+            # J has lost all its digits on the way to 0. Where the gradient is rounding, too, no
+            # method finds more; then what is left may be as large as the digits in between allow.
+            hidden = max(enough, _VISIBLE * rounding(math.sqrt(first) * math.sqrt(last), eps))
         gain = self._expected(self._f, state)
         if gain <= hidden and not self._f.hessian_products:
             gain = max(gain, left_to_gain(self._f, state, hidden))

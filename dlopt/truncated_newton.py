@@ -76,7 +76,9 @@ class TruncatedNewton:
         H = f.curvature(state.x)
         if not is_semidefinite(_lanczos(H)[0]):
             return math.inf
-        return self._model(H, state, first_radius(state.x, None)).decrease
+        # To the end, not roughly: what a steep direction leaves may be in a flat one.
+        products = min(self.max_products, 4 * len(state.x) + 10, 100)
+        return steihaug(H, state.grad, first_radius(state.x, None), 0.0, products).decrease
 
     def _model(self, H: Curvature, state: TruncatedState, radius: float) -> ModelStep:
         norm = float(torch.linalg.vector_norm(state.grad))

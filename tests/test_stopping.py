@@ -111,6 +111,16 @@ def test_a_start_at_the_solution_is_recognised_within_five_steps(name: str, prob
     assert again.evaluations <= 40
 
 
+@each
+@pytest.mark.parametrize("scale", [1e-24, 1e24])
+def test_where_squares_leave_the_numbers_nothing_is_promised(name: str, scale: float) -> None:
+    x0 = torch.zeros(2)
+    path = dlopt.minimize(
+        lambda x: scale * ((x - 1) ** 2 * torch.tensor([1.0, 10.0])).sum(), x0, METHODS[name]
+    )
+    assert not path.converged or (path.x - 1).abs().max() < 1e-3
+
+
 def test_an_unreachable_tolerance_ends_at_the_floor() -> None:
     path = dlopt.minimize(cliff, vector(0, -1), dlopt.Newton(), grad_tol=1e-300)
     assert (path.converged, path.reason) == (True, "no_decrease")

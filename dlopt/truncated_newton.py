@@ -77,7 +77,7 @@ class TruncatedNewton:
         if not is_semidefinite(_lanczos(H)[0]):
             return math.inf
         # To the end, not roughly: what a steep direction leaves may be in a flat one.
-        products = min(self.max_products, 4 * len(state.x) + 10, 100)
+        products = min(self._most_products(state), 100)
         return steihaug(H, state.grad, first_radius(state.x, None), 0.0, products).decrease
 
     def _model(self, H: Curvature, state: TruncatedState, radius: float) -> ModelStep:
@@ -89,9 +89,12 @@ class TruncatedNewton:
                 curved = 0.5 * radius * radius * float(values[0])
                 return ModelStep(s, -float(state.grad.dot(s)) - curved)
         forcing = min(0.5, norm / state.first_norm) if state.first_norm > 0 else 0.5
+        return steihaug(H, state.grad, radius, forcing * norm, self._most_products(state))
+
+    def _most_products(self, state: TruncatedState) -> int:
+        """Return how many products an inner solve may take."""
         # In exact arithmetic n products are enough; rounding takes a few times as many.
-        products = min(self.max_products, 4 * len(state.x) + 10)
-        return steihaug(H, state.grad, radius, forcing * norm, products)
+        return min(self.max_products, 4 * len(state.x) + 10)
 
 
 def steihaug(

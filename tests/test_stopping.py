@@ -10,7 +10,14 @@ from torch import Tensor
 import dlopt
 from dlopt.method import State
 from dlopt.objective import Objective
-from dlopt.stopping import StoppingRule, disagreement, is_rounding, left_to_gain, shaken
+from dlopt.stopping import (
+    StoppingRule,
+    default_share,
+    disagreement,
+    is_rounding,
+    left_to_gain,
+    shaken,
+)
 
 D = torch.float64
 METHODS = {
@@ -188,3 +195,25 @@ def test_a_gradient_is_rounding_where_the_last_digits_of_the_point_make_it() -> 
     f = Objective(lambda x: (1e8 * (x - vector(0.3, 0.7))).square().sum())
     assert is_rounding(f, state_of(f, 0.3 + 1e-16, 0.7))
     assert not is_rounding(f, state_of(f, 0.3 + 1e-12, 0.7))
+
+
+def test_the_default_share_is_a_ten_billionth_in_double_precision() -> None:
+    assert default_share(torch.float64) == pytest.approx(1e-10, rel=0.05)
+    assert default_share(torch.float32) == pytest.approx(4e-5, rel=0.1)
+
+
+def test_tests_that_fail_are_repeated_ever_more_seldom() -> None:
+    f = Objective(lambda x: torch.exp(-x).sum())
+    rule = StoppingRule(f, dlopt.SteepestDescent(), None)
+    assert rule(state_of(f, -40)) == ""
+    state = state_of(f, 0)
+    spent = f.evaluations
+    assert [rule(state) for _ in range(50)] == [""] * 50
+    assert 5 <= f.evaluations - spent <= 15
+
+
+def test_the_first_values_are_no_measure_of_the_end() -> None:
+    """One step from 1e20 to a hundredth is no reason to take the hundredth for nothing."""
+    f = Objective(lambda x: 1e20 * x.square().sum())
+    rule = StoppingRule(f, dlopt.SteepestDescent(), None)
+    assert [rule(state_of(f, x)) for x in (1, 1e-11)] == ["", ""]

@@ -84,7 +84,8 @@ class StoppingRule:
         recent, halfway = self._values[k - min(k // 4, 20)], self._values[k // 2]
         # Near a minimum of value 0 J falls as the square of the gradient: what is left is J itself.
         # Elsewhere J may fall through many decades to a minimum of any value.
-        J, g = abs(self._values[-1] / (halfway or 1.0)), self._largest[-1] / self._largest[k // 2]
+        J = abs(self._values[-1]) / (abs(halfway) or math.inf)
+        g = self._largest[-1] / (self._largest[k // 2] or math.inf)  # 0 at a saddle, then on
         to_zero = 0 < J < 1 and 0 < g < 1 and math.log(J) <= 1.8 * math.log(g)
         share = 1.0 if to_zero else _VISIBLE * rounding(1.0, eps)
         return max(rounding(recent, eps), share * rounding(halfway, eps))

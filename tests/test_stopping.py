@@ -217,3 +217,12 @@ def test_the_first_values_are_no_measure_of_the_end() -> None:
     f = Objective(lambda x: 1e20 * x.square().sum())
     rule = StoppingRule(f, dlopt.SteepestDescent(), None)
     assert [rule(state_of(f, x)) for x in (1, 1e-11)] == ["", ""]
+
+
+def test_a_gradient_of_exactly_zero_on_the_way_is_survived() -> None:
+    """A run may pass a saddle: there the gradient is 0, and later it measures nothing."""
+    f = Objective(lambda x: x[0] ** 2 - x[1] ** 2 + x[1] ** 4)
+    rule = StoppingRule(f, dlopt.Newton(), None)
+    newton = dlopt.Newton()
+    for x in ((1e9, 1), (1, 0), (0, 0), (0, 0), (0, 0), (0.1, 0.1), (1e-3, 0.7)):
+        assert rule(newton.init(f, vector(*x))) == ""

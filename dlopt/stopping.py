@@ -105,9 +105,8 @@ class StoppingRule:
             # method finds more; then what is left may be as large as the digits in between allow.
             hidden = max(enough, _VISIBLE * rounding(math.sqrt(first) * math.sqrt(last), eps))
         gain = self._expected(self._f, state)
-        if self._f.hessian_products and not gain > 0:
-            return False  # a model that promises nothing beside a gradient has lost its digits
-        if gain <= hidden and not self._f.hessian_products:
+        # A promise of 0 beside a gradient is none, or one whose digits are lost.
+        if gain <= hidden and not (gain > 0 and self._f.hessian_products):
             gain = max(gain, left_to_gain(self._f, state, hidden))
         return gain <= enough or (gain <= hidden and is_rounding(self._f, state))
 

@@ -91,6 +91,19 @@ def test_a_quadratic_takes_n_steps(n: int, rule) -> None:
     assert float(states[-2].grad.norm()) > 1e-9 * float(states[0].grad.norm())
 
 
+@pytest.mark.parametrize("seed", range(5))
+@each_rule
+def test_exact_steps_end_where_the_gradient_is_rounding(rule, seed: int) -> None:
+    """In numbers that round the last gradient is hardly ever exactly zero."""
+    g = torch.Generator().manual_seed(seed)
+    J = stretched(4, 10.0)
+    x0 = torch.randn(4, generator=g, dtype=torch.float64)
+    method = ConjugateGradient(rule, line_search=dlopt.exact_quadratic)
+    path = dlopt.minimize(J, x0, method)
+    assert path.converged and len(path.states) - 1 <= 5
+    assert path.evaluations <= 20
+
+
 def test_as_many_steps_as_distinct_eigenvalues() -> None:
     q = stretched(40, 100.0, distinct=3)
     norms = [float(s.grad.norm()) for s in first(4, q, q.x0, exact(polak_ribiere))]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dlopt.descent import restarted, search
+from dlopt.evaluation import inner
 from dlopt.line_search import LineSearch, weak_wolfe
 from dlopt.method import State
 from dlopt.objective import Objective
@@ -112,7 +113,7 @@ class BFGS:
 
     def expected_decrease(self, f: Objective, state: BFGSState) -> float:
         """Return what M promises for the next step, ½gᵀMg; 0 before M has learned anything."""
-        return 0.5 * float(state.grad.dot(state.M @ state.grad)) if state.updates else 0.0
+        return 0.5 * inner(state.grad, state.M @ state.grad) if state.updates else 0.0
 
 
 def _identity(x: Tensor) -> Tensor:

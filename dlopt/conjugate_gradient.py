@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dlopt.conjugate_memory import LOOSE, ConjugateMemory, ConjugateMemoryState, check_restart
 from dlopt.descent import restarted, search
+from dlopt.evaluation import inner
 from dlopt.line_search import LineSearch, strong_wolfe
 from dlopt.method import State
 from dlopt.objective import Objective
@@ -39,7 +40,7 @@ def fletcher_reeves(g: Tensor, g_before: Tensor, rho: Tensor) -> float:
         >>> fletcher_reeves(a, b, -b), polak_ribiere(a, b, -b)
         (4.5, 3.0)
     """
-    return _ratio(g.dot(g), g_before.dot(g_before))
+    return _ratio(inner(g, g), inner(g_before, g_before))
 
 
 def polak_ribiere(g: Tensor, g_before: Tensor, rho: Tensor) -> float:
@@ -49,7 +50,7 @@ def polak_ribiere(g: Tensor, g_before: Tensor, rho: Tensor) -> float:
 
     Arguments and result as for ``fletcher_reeves``.
     """
-    return _ratio((g - g_before).dot(g), g_before.dot(g_before))
+    return _ratio(inner(g - g_before, g), inner(g_before, g_before))
 
 
 def polak_ribiere_plus(g: Tensor, g_before: Tensor, rho: Tensor) -> float:
@@ -69,13 +70,12 @@ def hestenes_stiefel(g: Tensor, g_before: Tensor, rho: Tensor) -> float:
     ``fletcher_reeves``.
     """
     y = g - g_before
-    return _ratio(y.dot(g), y.dot(rho))
+    return _ratio(inner(y, g), inner(y, rho))
 
 
-def _ratio(numerator: Tensor, denominator: Tensor) -> float:
+def _ratio(numerator: float, denominator: float) -> float:
     """Return the quotient, 0 (a restart) where the denominator is 0."""
-    below = float(denominator)
-    return float(numerator) / below if below else 0.0
+    return numerator / denominator if denominator else 0.0
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -8,7 +8,7 @@ from functools import partial
 from torch import Tensor
 
 from dlopt.descent import restarted, search
-from dlopt.evaluation import check_whole
+from dlopt.evaluation import check_whole, inner
 from dlopt.lbfgs import two_loop
 from dlopt.line_search import LineSearch, strong_wolfe
 from dlopt.method import State
@@ -89,7 +89,7 @@ class ConjugateMemory:
         if not state.pairs:
             return 0.0
         gamma = curvature_scale(state.pairs[-1])
-        return 0.5 * float(state.grad.dot(two_loop(state.grad, state.pairs, gamma)))
+        return 0.5 * inner(state.grad, two_loop(state.grad, state.pairs, gamma))
 
 
 def check_restart(restart_every: int | None) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from dlopt.evaluation import Evaluation, split
+from dlopt.evaluation import Evaluation, norm, split
 
 # Rows of the Hessian asked for in one batched backward pass: up to here a pass for all of them
 # costs less than one pass each; beyond, the batch no longer fits the cache and a loop wins.
@@ -105,8 +105,8 @@ class Curvature:
             return None
         # A backward pass that is no function of u, such as a simulator's, gives columns of zeros.
         gradient = 2 * columns.T @ r.detach()
-        bound = torch.finfo(r.dtype).eps ** 0.5 * float(columns.norm()) * float(r.detach().norm())
-        return columns if float((gradient - self.at.grad).norm()) <= bound else None
+        bound = torch.finfo(r.dtype).eps ** 0.5 * norm(columns.reshape(-1)) * norm(r.detach())
+        return columns if norm(gradient - self.at.grad) <= bound else None
 
     def _slopes(self) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
         """Return the inputs and the gradient by each, with a graph that still holds."""

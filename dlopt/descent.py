@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from dlopt.evaluation import Evaluation
+from dlopt.evaluation import Evaluation, inner, norm
 from dlopt.line_search import LineSearch, Trial
 from dlopt.method import State
 from dlopt.objective import Objective
@@ -39,7 +39,7 @@ class LineFunction:
         self._state = state
         self._direction = direction
         self.value = float(state.value)
-        self.slope = float(state.grad.dot(direction))
+        self.slope = inner(state.grad, direction)
         self.eps = torch.finfo(state.x.dtype).eps
 
     def __call__(self, step: float) -> Trial:
@@ -48,7 +48,7 @@ class LineFunction:
         # A search without end asks for steps that a float32 can't hold, and PyTorch raises.
         held = step if step <= torch.finfo(x.dtype).max else math.inf
         at = self._f.evaluate(x.add(self._direction, alpha=held))
-        slope = float(at.grad.dot(self._direction)) if at.finite else math.nan
+        slope = inner(at.grad, self._direction) if at.finite else math.nan
         return Trial(step, at.J, slope, at)
 
     @cached_property
@@ -63,7 +63,7 @@ class LineFunction:
 
     def curvature(self) -> float:
         """Return ρᵀHρ, from one Hessian product."""
-        return float(self._direction.dot(self._f.curvature(self._state.x).product(self._direction)))
+        return inner(self._direction, self._f.curvature(self._state.x).product(self._direction))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -124,9 +124,9 @@ def first_guess(state: State) -> float:
     :math:`\min(\max(1, \|\theta\|)/\|g\|,\; 2|J|/\|g\|^2)`: no longer than the point itself, and
     no further than to the zero of the objective.
     """
-    norm = float(torch.linalg.vector_norm(state.grad))
-    reach = max(1.0, float(torch.linalg.vector_norm(state.x))) / norm
-    drop = 2 * abs(float(state.value)) / norm / norm
+    steepness = norm(state.grad)
+    reach = max(1.0, norm(state.x)) / steepness
+    drop = 2 * abs(float(state.value)) / steepness / steepness
     return min(reach, drop) if drop > 0 else reach
 
 

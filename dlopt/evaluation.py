@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from numbers import Integral
 from typing import NamedTuple
@@ -51,6 +52,25 @@ def largest_entry(v: Tensor) -> float:
     r"""Return :math:`\|v\|_\infty`, NaN if ``v``, shape (n,), holds one."""
     low, high = torch.aminmax(v)  # an order of magnitude faster than the norm
     return max(-float(low), float(high))
+
+
+def inner(a: Tensor, b: Tensor) -> float:
+    r"""Return :math:`a^\top b`, also where ``a`` and ``b``, shape (n,), can't hold it themselves.
+
+    In float32 already :math:`g^\top g` leaves the numbers where g is 1e24 or 1e-24.
+    """
+    product, info = float(a.dot(b)), torch.finfo(a.dtype)
+    if info.tiny / info.eps <= abs(product) <= info.max:
+        return product
+    p, q = largest_entry(a), largest_entry(b)
+    if not (0 < p < math.inf and 0 < q < math.inf):
+        return product
+    return float((a / p).dot(b / q)) * p * q
+
+
+def norm(v: Tensor) -> float:
+    r"""Return :math:`\|v\|_2`, also where the square of it leaves the numbers of ``v``."""
+    return math.sqrt(inner(v, v))
 
 
 def flatten(tensors: Sequence[Tensor]) -> Tensor:

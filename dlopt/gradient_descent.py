@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dlopt.descent import search
+from dlopt.evaluation import inner
 from dlopt.line_search import LineSearch, strong_wolfe
 from dlopt.method import State
 from dlopt.objective import Objective
@@ -106,6 +107,6 @@ class SteepestDescent:
         found = search(self.line_search, f, state, -state.grad, change=state.change)
         if found is not None:
             return state.moved(found.at, change=found.change)
-        square = float(state.grad.dot(state.grad))  # it may under- or overflow
+        square = inner(state.grad, state.grad)  # it may under- or overflow
         reasons = {0.0: "no_decrease", math.inf: "non_finite"}
         return state.ended(reasons.get(square, "line_search"))

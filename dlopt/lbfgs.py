@@ -9,7 +9,7 @@ from functools import partial
 from torch import Tensor
 
 from dlopt.descent import restarted, search
-from dlopt.evaluation import check_whole
+from dlopt.evaluation import check_whole, inner
 from dlopt.line_search import LineSearch, strong_wolfe
 from dlopt.method import State
 from dlopt.objective import Objective
@@ -121,4 +121,4 @@ class LBFGS:
         if not state.pairs:
             return 0.0
         gamma = curvature_scale(state.pairs[-1]) if self.scale else 1.0
-        return 0.5 * float(state.grad.dot(two_loop(state.grad, state.pairs, gamma)))
+        return 0.5 * inner(state.grad, two_loop(state.grad, state.pairs, gamma))

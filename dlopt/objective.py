@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dlopt.curvature import Curvature, Graph
-from dlopt.evaluation import Evaluation, flatten, largest_entry
+from dlopt.evaluation import Evaluation, flatten, largest_entry, norm
 
 
 class Objective:
@@ -88,8 +88,8 @@ class Objective:
         """Raise ``ValueError`` where gradients without a graph differ: f is linear, or hides H."""
         first = self._constant if self._constant is not None else grad
         self._constant = first
-        bound = torch.finfo(grad.dtype).eps ** 0.5 * float(first.norm())
-        if not float((grad - first).norm()) <= bound:
+        bound = torch.finfo(grad.dtype).eps ** 0.5 * norm(first)
+        if not norm(grad - first) <= bound:
             raise ValueError(
                 "this method needs second derivatives, and autograd differentiates f only once: "
                 "its gradient changes from point to point, but has no graph"

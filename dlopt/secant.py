@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dlopt.evaluation import Evaluation, rounding
+from dlopt.evaluation import Evaluation, inner, norm, rounding
 from dlopt.method import State
 
 # A step s, the change y of the gradient along it, and sᵀy: what a quasi-Newton method learns from.
@@ -36,17 +36,16 @@ def secant_pair(
         means the same for J and for c·J. (Or where 1/sᵀy would overflow.)
     """
     s, y = at.x - state.x, at.grad - state.grad
-    sy = float(s.dot(y))
+    sy = inner(s, y)
     if not safeguard:
         return s, y, sy
-    norms = float(torch.linalg.vector_norm(s)) * float(torch.linalg.vector_norm(y))
-    if not sy > max(1e-12 * norms, torch.finfo(s.dtype).tiny):
+    if not sy > max(1e-12 * norm(s) * norm(y), torch.finfo(s.dtype).tiny):
         return None
     before, after = float(state.value), float(at.value)
     # A hundredfold: ϑ is a third-order remainder, much smaller than the difference it comes from.
     noise = 100 * rounding(abs(before) + abs(after), torch.finfo(s.dtype).eps)
     if abs(before - after) > noise:
-        slopes = 2 * float(state.grad.dot(s)) + sy  # (g_t + g_{t+1})ᵀs, as y = g_{t+1} - g_t
+        slopes = 2 * inner(state.grad, s) + sy  # (g_t + g_{t+1})ᵀs, as y = g_{t+1} - g_t
         share = (6 * (before - after) + 3 * slopes) / sy
         factor = 1 + min(max(share, -0.5), 10.0)
         y, sy = y.mul_(factor), sy * factor
@@ -59,5 +58,5 @@ def curvature_scale(pair: SecantPair) -> float:
     Nocedal & Wright, equations 6.20 and 7.20; 1 where :math:`y^\top y` is 0.
     """
     _, y, sy = pair
-    yy = float(y.dot(y))
+    yy = inner(y, y)
     return sy / yy if yy else 1.0

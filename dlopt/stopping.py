@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from dlopt.evaluation import Evaluation, largest_entry, rounding
+from dlopt.evaluation import Evaluation, largest_entry, norm, rounding
 from dlopt.method import Method, State
 from dlopt.objective import Objective
 
@@ -143,7 +143,7 @@ def left_to_gain(f: Objective, state: State, enough: float, most: int = 10) -> f
             return math.inf  # at the end of the numbers, or of where J is defined
         Hd = (at.grad / length - g) * (fastest / root)
         dd = float(d.dot(d))
-        stiffest = max(stiffest, float(torch.linalg.vector_norm(Hd)) / math.sqrt(dd))
+        stiffest = max(stiffest, norm(Hd) / math.sqrt(dd))
         curvature = max(float(d.dot(Hd)), root * stiffest * dd)
         step = rr / curvature if curvature > 0 else math.inf
         gain += 0.5 * step * rr * length
@@ -183,8 +183,7 @@ def shaken(f: Objective, state: State, share: float) -> Iterator[Evaluation]:
 def is_rounding(f: Objective, state: State) -> bool:
     """Return whether the gradient is what the last digits of θ make of it: one evaluation."""
     moved = next(shaken(f, state, 4 * torch.finfo(state.x.dtype).eps))
-    change = torch.linalg.vector_norm((moved.grad - state.grad).double())
-    return bool(change >= torch.linalg.vector_norm(state.grad.double()))
+    return norm(moved.grad - state.grad) >= norm(state.grad)
 
 
 def default_share(dtype: torch.dtype) -> float:

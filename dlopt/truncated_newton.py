@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dlopt.curvature import Curvature
-from dlopt.evaluation import check_whole
+from dlopt.evaluation import check_whole, inner, norm
 from dlopt.objective import Objective
 from dlopt.trust_region import (
     ModelStep,
@@ -62,7 +62,7 @@ class TruncatedNewton:
     def init(self, f: Objective, x: Tensor) -> TruncatedState:
         """Return the state at ``x``, shape (n,)."""
         at = f.curvature(x).at
-        first_norm = float(torch.linalg.vector_norm(at.grad))
+        first_norm = norm(at.grad)
         radius = first_radius(x, self.initial_radius)
         return TruncatedState.begin(at, radius=radius, first_norm=first_norm)
 
@@ -81,15 +81,15 @@ class TruncatedNewton:
         return steihaug(H, state.grad, first_radius(state.x, None), 0.0, products).decrease
 
     def _model(self, H: Curvature, state: TruncatedState, radius: float) -> ModelStep:
-        norm = float(torch.linalg.vector_norm(state.grad))
-        if norm <= math.sqrt(torch.finfo(state.x.dtype).eps) * state.first_norm:
+        steepness = norm(state.grad)
+        if steepness <= math.sqrt(torch.finfo(state.x.dtype).eps) * state.first_norm:
             values, vector = _lanczos(H)
             if not is_semidefinite(values):  # at a saddle the gradient shows no way out
-                s = math.copysign(radius, -float(state.grad.dot(vector))) * vector
+                s = math.copysign(radius, -inner(state.grad, vector)) * vector
                 curved = 0.5 * radius * radius * float(values[0])
-                return ModelStep(s, -float(state.grad.dot(s)) - curved)
-        forcing = min(0.5, norm / state.first_norm) if state.first_norm > 0 else 0.5
-        return steihaug(H, state.grad, radius, forcing * norm, self._most_products(state))
+                return ModelStep(s, -inner(state.grad, s) - curved)
+        forcing = min(0.5, steepness / state.first_norm) if state.first_norm > 0 else 0.5
+        return steihaug(H, state.grad, radius, forcing * steepness, self._most_products(state))
 
     def _most_products(self, state: TruncatedState) -> int:
         """Return how many products an inner solve may take."""
@@ -117,14 +117,14 @@ def steihaug(
         The step and the decrease that the model promises for it.
     """
     # The model of J over ‖g‖ has the same minimum, and its squares neither overflow nor vanish.
-    norm = float(torch.linalg.vector_norm(grad))
-    if norm == 0:
+    steepness = norm(grad)
+    if steepness == 0:
         return ModelStep(torch.zeros_like(grad), 0.0)
-    s, r = torch.zeros_like(grad), grad / norm
+    s, r = torch.zeros_like(grad), grad / steepness
     d = -r
     decrease, rr = 0.0, float(r.dot(r))
     for _ in range(max_products):
-        Hd = H.product(d) / norm
+        Hd = H.product(d) / steepness
         curvature = float(d.dot(Hd))
         if not math.isfinite(curvature):
             curvature = 0.0  # no model along d: go to the boundary
@@ -137,11 +137,11 @@ def steihaug(
             break
         r = r + tau * Hd
         rr_new = float(r.dot(r))
-        if math.sqrt(rr_new) * norm <= tolerance:
+        if math.sqrt(rr_new) * steepness <= tolerance:
             break
         d = -r + (rr_new / rr) * d
         rr = rr_new
-    return ModelStep(s, decrease * norm)
+    return ModelStep(s, decrease * steepness)
 
 
 def _distance(s: Tensor, d: Tensor, radius: float) -> float:
@@ -163,13 +163,13 @@ def _lanczos(H: Curvature, steps: int = 20) -> tuple[Tensor, Tensor]:
     basis: list[Tensor] = []
     products: list[Tensor] = []
     for _ in range(min(steps, n)):
-        before = float(torch.linalg.vector_norm(v))
+        before = norm(v)
         for b in basis * 2:  # twice, against rounding
             v = v - b.dot(v) * b
-        norm = float(torch.linalg.vector_norm(v))
-        if not norm > 1e-10 * before:
+        length = norm(v)
+        if not length > 1e-10 * before:
             break
-        basis.append(v / norm)
+        basis.append(v / length)
         products.append(H.product(basis[-1]))
         v = products[-1]
     V, HV = torch.stack(basis), torch.stack(products)

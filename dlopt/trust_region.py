@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from dlopt.curvature import Curvature
-from dlopt.evaluation import Evaluation, rounding
+from dlopt.evaluation import Evaluation, inner, norm, rounding
 from dlopt.method import State
 
 
@@ -92,7 +92,7 @@ class EigenModel:
     def _damping(self, radius: float) -> float:
         """Solve ‖s(α)‖ = Δ by Newton's method on 1/Δ − 1/‖s(α)‖, safeguarded by a bracket."""
         values, slopes = self._values, self._slopes
-        lowest, norm_g = float(values[0]), float(torch.linalg.vector_norm(slopes))
+        lowest, norm_g = float(values[0]), norm(slopes)
         scale = max(abs(lowest), abs(float(values[-1])))
         low = max(0.0, -lowest)
         tiny = torch.finfo(values.dtype).eps * (scale + norm_g / radius)
@@ -103,13 +103,13 @@ class EigenModel:
             if not float(shifted[0]) > 0:
                 return alpha
             s = slopes / shifted
-            norm = float(torch.linalg.vector_norm(s))
+            reach = norm(s)
             # A tenth of a percent: Moré & Sorensen find that ten percent would do.
-            if norm <= radius * 1.001 and (alpha <= low + tiny or norm >= radius * 0.999):
+            if reach <= radius * 1.001 and (alpha <= low + tiny or reach >= radius * 0.999):
                 return alpha
-            low, high = (alpha, high) if norm > radius else (low, alpha)
+            low, high = (alpha, high) if reach > radius else (low, alpha)
             bend = float((s * s / shifted).sum())
-            newton = alpha + (norm - radius) / radius * norm * norm / bend if bend > 0 else -1.0
+            newton = alpha + (reach - radius) / radius * reach * reach / bend if bend > 0 else -1.0
             alpha = newton if low < newton < high else 0.5 * (low + high)
         return alpha
 
@@ -137,8 +137,8 @@ def judge(state: State, proposed: ModelStep, at: Evaluation) -> Judgement:
         return Judgement((value - at.J) / proposed.decrease, True, False)
     # Values no longer tell a decrease from rounding; the gradients at both ends do, where they
     # fall by more than their own rounding may make them: by a tenth.
-    decrease = -0.5 * float((state.grad + at.grad).dot(proposed.s))
-    gained = bool(at.grad.norm() < 0.9 * state.grad.norm())
+    decrease = -0.5 * inner(state.grad + at.grad, proposed.s)
+    gained = norm(at.grad) < 0.9 * norm(state.grad)
     return Judgement(decrease / proposed.decrease, gained, True)
 
 
@@ -170,7 +170,7 @@ def trust_region_step(
     radius, reason = state.radius, "no_decrease"
     for _ in range(max_trials):
         proposed = model(radius)
-        length = float(torch.linalg.vector_norm(proposed.s))
+        length = norm(proposed.s)
         x = state.x + proposed.s
         if not (proposed.decrease > 0 and length < math.inf) or torch.equal(x, state.x):
             break
@@ -196,7 +196,7 @@ def trust_region_step(
 
 def first_radius(x: Tensor, given: float | None) -> float:
     """Return the radius that is given, or one as long as the point, at least 1."""
-    return given if given is not None else max(1.0, float(torch.linalg.vector_norm(x)))
+    return given if given is not None else max(1.0, norm(x))
 
 
 def is_semidefinite(values: Tensor) -> bool:

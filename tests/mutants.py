@@ -43,6 +43,8 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ("return 10 * eps * abs(value)", "return 1e4 * eps * abs(value)"),
         ("return 10 * eps * abs(value)", "return 0.1 * eps * abs(value)"),
         ("return max(-float(low), float(high))", "return float(high)"),
+        ("if info.tiny / info.eps <= abs(product) <= info.max:", "if True:"),
+        ("(a / p).dot(b / q)) * p * q", "(a / p).dot(b / q)) * p"),
     ],
     ("curvature",): [
         ("return (rows + rows.T) / 2", "return rows + rows.T"),
@@ -56,7 +58,7 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
     ],
     ("objective",): [
         ("self.evaluations += 1", "self.evaluations += 2"),
-        ("if not float((grad - first).norm()) <= bound:", "if False:"),
+        ("if not norm(grad - first) <= bound:", "if False:"),
         ("        self._latest = None  # frees", "        # frees"),
         ("latest.at.x is not x or not latest.fresh", "not latest.fresh"),
         ("math.isfinite(largest_entry(grad))", "True"),
@@ -120,8 +122,8 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
     ],
     ("secant",): [
         ("if abs(before - after) > noise:", "if True:"),
-        ("1e-12 * norms, ", "0.0 * norms, "),
-        ("1e-12 * norms, torch.finfo(s.dtype).tiny)", "1e-12 * norms, 0.0)"),
+        ("1e-12 * norm(s) * norm(y), ", "0.0, "),
+        ("norm(y), torch.finfo(s.dtype).tiny)", "norm(y), 0.0)"),
         ("min(max(share, -0.5), 10.0)", "share"),
         ("6 * (before - after) + 3 * slopes", "6 * (after - before) + 3 * slopes"),
         ("y, sy = y.mul_(factor), sy * factor", "y = y.mul_(factor)"),
@@ -143,7 +145,7 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
     ],
     ("conjugate_gradient", "descent"): [
         ("max(polak_ribiere(g, g_before, rho), 0.0)", "polak_ribiere(g, g_before, rho)"),
-        ("return _ratio((g - g_before).dot(g),", "return _ratio((g + g_before).dot(g),"),
+        ("return _ratio(inner(g - g_before, g),", "return _ratio(inner(g + g_before, g),"),
         ("beta=0.0 if restart else", "beta="),
         ("if found is None and self.safeguard and (state.beta or state.change):", "if False:"),
         ("rho = -g + gg / gg_before * rho", "rho = -g - gg / gg_before * rho"),
@@ -173,8 +175,8 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
     ],
     ("truncated_newton",): [
         (
-            "math.copysign(radius, -float(state.grad.dot(vector)))",
-            "math.copysign(radius, float(state.grad.dot(vector)))",
+            "math.copysign(radius, -inner(state.grad, vector))",
+            "math.copysign(radius, inner(state.grad, vector))",
         ),
         ("4 * len(state.x) + 10", "len(state.x) // 2"),
         ("min(self.max_products, ", "max(self.max_products, "),
@@ -194,7 +196,7 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ),
         ("new_radius = 3.0 * radius", "new_radius = radius"),
         ("elif judged.agreement > 0.9 and", "elif judged.agreement > 0.1 and"),
-        ("gained = bool(at.grad.norm() < 0.9 * state.grad.norm())", "gained = True"),
+        ("gained = norm(at.grad) < 0.9 * norm(state.grad)", "gained = True"),
         ("or torch.equal(x, state.x):", "or False:"),
         ("if max(proposed.decrease, abs(value - at.J)) > noise:", "if True:"),
         ("        radius = new_radius\n", "        radius = 0.9 * radius\n"),

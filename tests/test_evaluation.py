@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from dlopt.evaluation import flatten, largest_entry, rounding, split
+from dlopt.evaluation import flatten, inner, largest_entry, norm, rounding, split
 
 
 def test_rounding_covers_a_sum_of_many_terms_and_no_more() -> None:
@@ -29,6 +29,22 @@ def test_largest_entry(entries: list[float], largest: float) -> None:
 
 def test_a_nan_is_the_largest_entry() -> None:
     assert math.isnan(largest_entry(torch.tensor([1.0, math.nan, 2.0])))
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-24, 1.0, 1e24, 1e30])
+def test_products_of_vectors_whose_squares_they_cannot_hold(scale: float) -> None:
+    v = torch.tensor([3.0, 4.0, 0.0]) * scale
+    w = torch.tensor([-2.0, 1.0, 5.0]) * scale
+    assert inner(v, w) == pytest.approx(-2 * scale**2, rel=1e-6)
+    assert norm(v) == pytest.approx(5 * scale, rel=1e-6)
+    assert inner(v, torch.zeros(3)) == norm(torch.zeros(3)) == 0.0
+
+
+def test_a_product_with_what_is_no_number_is_none() -> None:
+    v = torch.tensor([1.0, math.inf])
+    assert norm(v) == math.inf
+    assert math.isnan(inner(v, torch.tensor([1.0, 0.0])))
+    assert math.isnan(norm(torch.tensor([math.nan])))
 
 
 def test_split_undoes_flatten() -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 import dlopt
 from dlopt.method import State
+from dlopt.minimization import Path
 from dlopt.objective import Objective
 from dlopt.stopping import (
     StoppingRule,
@@ -118,14 +119,29 @@ def test_a_start_at_the_solution_is_recognised_within_five_steps(name: str, prob
     assert again.evaluations <= 40
 
 
-@each
-@pytest.mark.parametrize("scale", [1e-24, 1e24])
-def test_where_squares_leave_the_numbers_nothing_is_promised(name: str, scale: float) -> None:
-    x0 = torch.zeros(2)
-    path = dlopt.minimize(
-        lambda x: scale * ((x - 1) ** 2 * torch.tensor([1.0, 10.0])).sum(), x0, METHODS[name]
-    )
-    assert not path.converged or (path.x - 1).abs().max() < 1e-3
+ALL = {
+    **METHODS,
+    "steepest_descent": dlopt.SteepestDescent(),
+    "fletcher_reeves": dlopt.ConjugateGradient(dlopt.fletcher_reeves),
+    "polak_ribiere": dlopt.ConjugateGradient(dlopt.polak_ribiere),
+}
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("scale", [1e-30, 1e-24, 1e24, 1e30])
+def test_in_any_unit_a_run_is_the_same_where_squares_leave_the_numbers(
+    name: str, scale: float
+) -> None:
+    def run(unit: float) -> Path:
+        stiffness = torch.tensor([1.0, 10.0])
+        return dlopt.minimize(
+            lambda x: unit * ((x - 1) ** 2 * stiffness).sum(), torch.zeros(2), ALL[name]
+        )
+
+    path, usual = run(scale), run(1.0)
+    assert path.converged and path.reason == usual.reason == "gradient"
+    assert (path.x - 1).abs().max() < 1e-5
+    assert abs(path.evaluations - usual.evaluations) <= 2
 
 
 def test_an_unreachable_tolerance_ends_at_the_floor() -> None:

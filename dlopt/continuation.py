@@ -99,7 +99,7 @@ def continuation(
         grad_tol: Bound on the largest absolute entry of the gradient, for each stage; by default a
             share of the largest one that a stage has begun with so far. (A later stage begins
             near its minimum: what it begins with is no measure.)
-        callback: Called with σ and every state; a true result ends the stage.
+        callback: Called with σ and every state; True or ``StopIteration`` ends the stage.
         record: Keep every state.
 
     Returns:

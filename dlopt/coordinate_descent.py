@@ -234,7 +234,7 @@ def coordinate_descent(
             along a single coordinate and ``Newton()`` over more.
         max_sweeps: The most rounds through all blocks, >= 0.
         grad_tol: Bound on the largest absolute entry of the gradient, as in ``minimize``.
-        callback: Called with every state, one a block; a true result ends the run.
+        callback: Called with every state, one a block, as for ``minimize``.
         record: Keep every state; otherwise only the first and the last.
 
     Returns:

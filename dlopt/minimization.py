@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -94,7 +95,8 @@ def minimize(
             default 1e-10 times that of the first gradient (4e-5 times in float32): a share, so that
             minimising c·f instead of f changes nothing. Then it isn't enough: a first gradient may
             be huge.
-        callback: Called with every state; a true result ends the run.
+        callback: Called with every state. The run ends where it returns True, a comparison of
+            tensors included, or raises ``StopIteration``, as for SciPy; any other result doesn't.
         record: Keep every state; otherwise only the first and the last.
 
     Returns:
@@ -131,7 +133,7 @@ def minimize(
         if not record and step > 1:
             states.pop()
         states.append(state.plain)
-        stop = bool(callback(state)) if callback is not None else False
+        stop = callback is not None and asks_to_stop(callback, state)
         found = rule(state)
         reason = found or state.reason
         if not reason and stop:
@@ -155,3 +157,18 @@ def minimize(
         seconds=tuple(seconds),
         values=tuple(values),
     )
+
+
+def asks_to_stop(callback: Callable[..., object], *arguments: object) -> bool:
+    """Call ``callback`` and return whether it returned True or raised ``StopIteration``.
+
+    A number or a text is no wish to stop: a callback may be a call that happens to return one. A
+    true comparison of NumPy or PyTorch is.
+    """
+    try:
+        answer = callback(*arguments)
+    except StopIteration:
+        return True
+    if isinstance(answer, Tensor):
+        return answer.dtype == torch.bool and bool(answer)
+    return isinstance(answer, bool | np.bool_) and bool(answer)

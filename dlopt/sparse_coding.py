@@ -16,6 +16,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
+from dlopt.minimization import asks_to_stop
 from dlopt.sparse_codes import sparse_codes
 
 # Rounds through the atoms for one set of codes: codes cost more than these.
@@ -80,8 +81,8 @@ class SparseCoding(
         max_iter: The most turns, >= 1.
         tol: The relative decrease of the objective in a turn that ends the fit, >= 0.
         gap_tol: The relative duality gap of the codes at the end and of ``transform``, > 0.
-        callback: Called after each turn with its number and the objective; a true result ends
-            the fit.
+        callback: Called after each turn with its number and the objective; True or
+            ``StopIteration`` ends the fit.
 
     Attributes:
         components_: The atoms, one in each row, shape (n_atoms, n_features), of norm <= 1.
@@ -161,9 +162,9 @@ class SparseCoding(
             H, _ = self._codes(x, W, H, max(self.gap_tol, min(fall, _ROUGH_GAP)))
             W = update_atoms(W, H, x, _ROUNDS)
             history.append(self._value(x, H, W))
-            asked = self.callback is not None and self.callback(turn, history[-1])
+            asked = self.callback is not None and asks_to_stop(self.callback, turn, history[-1])
             unused = torch.nonzero((H == 0).all(0))[:, 0]
-            stop = bool(asked) or history[-2] - history[-1] <= self.tol * history[-2]
+            stop = asked or history[-2] - history[-1] <= self.tol * history[-2]
             if len(unused) and not asked:
                 W, new = _resampled(W, H, x, unused)
                 replaced += new

@@ -11,6 +11,7 @@ from torch import Tensor
 
 import dlopt
 from dlopt.lesson.problems import himmelblau, rosenbrock
+from dlopt.method import State
 from dlopt.minimization import REASONS
 
 # Every method at settings that solve Rosenbrock's function; first-order ones need many steps.
@@ -194,6 +195,42 @@ def test_a_diverging_run_returns_its_best_point() -> None:
 
 
 # --- Ends -----------------------------------------------------------------------------------------
+
+
+def raising(state: State) -> None:
+    raise StopIteration
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        lambda s: True,
+        lambda s: s.value < math.inf,
+        lambda s: np.float64(1.0) < 2,
+        raising,
+    ],
+    ids=["True", "torch", "numpy", "StopIteration"],
+)
+def test_a_callback_ends_a_run(wish) -> None:
+    path = dlopt.minimize(rosenbrock(), start(-1.2, 1.0), dlopt.Newton(), callback=wish)
+    assert (path.reason, len(path.states)) == ("callback", 1)
+
+
+@pytest.mark.parametrize(
+    "answer", [None, False, 1, "seen", [1], torch.ones(3), np.ones(2)], ids=str
+)
+def test_what_a_callback_happens_to_return_ends_nothing(answer: object) -> None:
+    newton = dlopt.Newton()
+    path = dlopt.minimize(rosenbrock(), start(-1.2, 1.0), newton, callback=lambda s: answer)
+    assert path.reason == "gradient"
+
+
+def test_what_a_callback_raises_comes_out() -> None:
+    def broken(state: State) -> None:
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        dlopt.minimize(rosenbrock(), start(-1.2, 1.0), dlopt.Newton(), callback=broken)
 
 
 def test_every_end_says_why() -> None:

@@ -69,15 +69,7 @@ class StoppingRule:
     def _stands(self, state: State) -> bool:
         """Return whether the last step changed J by no more than rounding."""
         fell = self._values[-2] - self._values[-1] if len(self._values) > 1 else math.inf
-        return abs(fell) <= self._noise(state)
-
-    def _noise(self, state: State) -> float:
-        """Return how much of J is rounding: of its value, of the point, and what the step shows."""
-        eps, before = torch.finfo(state.x.dtype).eps, self._before
-        size = (state.x.abs() + before.x.abs()).double()
-        point = eps * float(state.grad.abs().double().dot(size))
-        noise = rounding(float(state.value), eps) + point
-        return max(noise, disagreement(before, state))
+        return abs(fell) <= noise_of(self._before, state)
 
     def _earlier_noise(self, k: int, eps: float) -> float:
         """Return the rounding of J a few steps ago, or half-way's, where J falls as it should."""
@@ -92,7 +84,8 @@ class StoppingRule:
 
     def _nothing_left(self, state: State, small: bool) -> bool:
         """Return whether what is left to gain drowns in rounding."""
-        noise, k, eps = self._noise(state), len(self._values) - 1, torch.finfo(state.x.dtype).eps
+        k, eps = len(self._values) - 1, torch.finfo(state.x.dtype).eps
+        noise = noise_of(self._before, state)
         if small and k >= _EARLY:
             noise += self._earlier_noise(k, eps)
         if state.reason:  # the method gave up: rounding may be larger than it ought to be
@@ -153,6 +146,22 @@ def left_to_gain(f: Objective, state: State, enough: float, most: int = 10) -> f
             break
         d = -r + rr / before * d
     return gain
+
+
+def noise_of(before: State, state: State) -> float:
+    """Return how much of J is rounding: of its value, of the point, and what the step shows."""
+    eps = torch.finfo(state.x.dtype).eps
+    size = (state.x.abs() + before.x.abs()).double()
+    point = eps * float(state.grad.abs().double().dot(size))
+    return max(rounding(float(state.value), eps) + point, disagreement(before, state))
+
+
+def drowns(f: Objective, state: State) -> bool:
+    """Return whether what a step down the gradient can gain is rounding: one evaluation.
+
+    A search that finds nothing may be at the floor; or at a kink, or misled by a wrong gradient.
+    """
+    return left_to_gain(f, state, 0.0, most=1) <= _VISIBLE * noise_of(state, state)
 
 
 def disagreement(before: State, after: State | Evaluation) -> float:

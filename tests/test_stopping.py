@@ -15,6 +15,7 @@ from dlopt.stopping import (
     StoppingRule,
     default_share,
     disagreement,
+    drowns,
     is_rounding,
     left_to_gain,
     shaken,
@@ -242,3 +243,36 @@ def test_a_gradient_of_exactly_zero_on_the_way_is_survived() -> None:
     newton = dlopt.Newton()
     for x in ((1e9, 1), (1, 0), (0, 0), (0, 0), (0, 0), (0.1, 0.1), (1e-3, 0.7)):
         assert rule(newton.init(f, vector(*x))) == ""
+
+
+class WrongGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return (x * x).sum()
+
+    @staticmethod
+    def backward(ctx, g: Tensor) -> Tensor:
+        return -2 * g * ctx.saved_tensors[0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, D])
+def test_a_failed_search_is_at_the_floor_or_not(dtype: torch.dtype) -> None:
+    """A mean of squares near 0 and a large constant drown; slopes that lie or break don't."""
+    eps = torch.finfo(dtype).eps
+    t = torch.linspace(0, 1, 50, dtype=dtype)
+    cases: list[tuple[Callable[[Tensor], Tensor], list[float], bool]] = [
+        (lambda x: ((x[0] * t + x[1] - t.sqrt()) ** 2).mean() * 1e-6, [1.0, 1.0], False),
+        (lambda x: ((x[0] * t + x[1] - 3 * t + 1) ** 2).mean(), [3 + 5 * eps, -1 + 2 * eps], True),
+        (lambda x: ((x[0] * t + x[1] - 3 * t + 1) ** 2).mean(), [3 + eps**0.5, -1.0], False),
+        (lambda x: 1 + (x * x).sum(), [eps, 0.0], True),
+        (lambda x: 1 + (x * x).sum(), [100 * eps**0.5, 0.0], False),
+        (lambda x: 1 + x.abs().sum(), [1e3 * eps, 1.0], False),
+        (WrongGradient.apply, [1.0, 0.3], False),
+        (lambda x: x.sum(), [1.0, 0.3], False),
+    ]
+    for k, (f, x, floor) in enumerate(cases):
+        objective = Objective(f)
+        state = State.begin(objective.evaluate(vector(*x, dtype=dtype)))
+        assert drowns(objective, state) == floor, k
+        assert objective.evaluations <= 2

@@ -276,6 +276,26 @@ def test_wrong_arguments_are_named(change, message):
         many(**{"seeds": [0, 1]} | change)
 
 
+class Sine(nn.Module):
+    def forward(self, x):
+        return (6 * x).sin()
+
+
+def test_a_network_that_magnifies_rounding_is_the_same_network():
+    """Eight steep layers make the first digits of single precision out of the last one."""
+
+    def steep(generator):
+        layers = [nn.Linear(4 if k == 0 else 16, 16) for k in range(8)]
+        for layer in layers:
+            nn.init.normal_(layer.weight, generator=generator)
+        parts = [part for layer in layers for part in (layer, nn.BatchNorm1d(16), Sine())]
+        return nn.Sequential(*parts, nn.Linear(16, 3))
+
+    x, y = classes()
+    trained = many(steep, task=Task((x.float(), y)), seeds=[0, 1], learning_rates=[1e-9])
+    assert trained.train_loss.isfinite().all()
+
+
 def test_replicas_that_do_not_fit_are_rejected():
     replicas = Replicas([nn.Linear(4, 3)])
     with pytest.raises(ValueError, match="as many as replicas, got 2, 2 and 1"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -117,6 +118,45 @@ class Curvature:
                 "more derivatives were asked for where value or gradient is not finite"
             )
         return self._graph.inputs, self._graph.slopes
+
+
+class HasProducts(Protocol):
+    """What multiplies vectors by the Hessian at a point."""
+
+    @property
+    def at(self) -> Evaluation:
+        """The objective there."""
+        ...
+
+    def product(self, v: Tensor) -> Tensor:
+        """Return Hv, shape (n,)."""
+        ...
+
+
+def lanczos(H: HasProducts, steps: int = 20) -> tuple[Tensor, Tensor]:
+    """Return the Ritz values of H, ascending, and the vector of the least, from few products."""
+    x = H.at.x
+    n = len(x)
+    # Any start will do that is not orthogonal to what is sought; a fixed one keeps runs equal.
+    v = torch.cos(torch.arange(1, n + 1, dtype=x.dtype, device=x.device))
+    basis: list[Tensor] = []
+    products: list[Tensor] = []
+    for _ in range(min(steps, n)):
+        before = norm(v)
+        for b in basis * 2:  # twice, against rounding
+            v = v - b.dot(v) * b
+        length = norm(v)
+        if not length > 1e-10 * before:
+            break
+        basis.append(v / length)
+        products.append(H.product(basis[-1]))
+        v = products[-1]
+    V, HV = torch.stack(basis), torch.stack(products)
+    T = V @ HV.T
+    if not bool(T.isfinite().all()):
+        return v.new_zeros(1), basis[0]
+    values, vectors = torch.linalg.eigh((T + T.T) / 2)
+    return values, V.T @ vectors[:, 0]
 
 
 def _pull_back(outputs: Sequence[Tensor], inputs: Sequence[Tensor], v: Tensor) -> Tensor:

@@ -14,7 +14,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from dlopt.curvature import lanczos
 from dlopt.evaluation import Evaluation, largest_entry, norm, rounding
 from dlopt.method import Method, State
 from dlopt.objective import Objective
@@ -52,7 +54,7 @@ class StoppingRule:
         small = largest <= self._tolerance
         if self._ends_itself:
             return "gradient" if small else ""
-        if small and (self._grad_tol is not None or largest == 0):
+        if small and self._grad_tol is not None:
             if self._expected(self._f, state) < math.inf:
                 return "gradient"
         elif self._wait > 0 and not state.reason:
@@ -99,9 +101,68 @@ class StoppingRule:
             hidden = max(enough, _VISIBLE * rounding(math.sqrt(first) * math.sqrt(last), eps))
         gain = self._expected(self._f, state)
         # A promise of 0 beside a gradient is none, or one whose digits are lost.
-        if gain <= hidden and not (gain > 0 and self._f.hessian_products):
+        informed = self._f.hessian_products and (gain > 0 or self._largest[-1] == 0)
+        if gain <= hidden and not informed:
             gain = max(gain, left_to_gain(self._f, state, hidden))
-        return gain <= enough or (gain <= hidden and is_rounding(self._f, state))
+        if not (gain <= enough or (gain <= hidden and is_rounding(self._f, state))):
+            return False
+        # A search that failed along a gradient has seen one: no run straight into a saddle.
+        seen = informed or (state.reason == "line_search" and self._largest[-1] > 0)
+        return bool(seen) or not curves_down(self._f, state, enough)
+
+
+class Differences:
+    r"""Products with the Hessian by differences of gradients: one evaluation each.
+
+    :math:`Hv \approx (\nabla J(\theta + hv) - g)/h`, where h moves some entry of θ by the leading
+    half of its digits.
+
+    Args:
+        f: The objective J.
+        state: Where to look.
+
+    Attributes:
+        unit: ‖g‖∞. Of J over it squares neither overflow nor vanish.
+        at: J over the unit, and its gradient.
+        root: The error of a product, relative to the stiffest direction.
+    """
+
+    def __init__(self, f: Objective, state: State) -> None:
+        self._f, x = f, state.x
+        self.unit = largest_entry(state.grad) or 1.0
+        J = float(state.value) / self.unit
+        self.at = Evaluation(x, state.value / self.unit, state.grad / self.unit, J, finite=True)
+        self.root = math.sqrt(torch.finfo(x.dtype).eps)
+        self._size = x.abs().clamp(min=self.root * largest_entry(x) or self.root)
+
+    def product(self, v: Tensor) -> Tensor:
+        """Return Hv for ``v`` of shape (n,), shape (n,); NaN where J isn't finite nearby."""
+        fastest = largest_entry(v.abs() / self._size)
+        if not fastest > 0:
+            return torch.full_like(v, math.nan)
+        moved = self._f.evaluate(self.at.x.add(v, alpha=self.root / fastest))
+        return (moved.grad / self.unit - self.at.grad) * (fastest / self.root)
+
+
+def curves_down(f: Objective, state: State, noise: float) -> bool:
+    """Return whether a gradient of zero is that of a saddle: eight evaluations at most.
+
+    First derivatives alone see nothing of the way down; so it is looked for, and tried.
+
+    Args:
+        f: The objective.
+        state: Where to look.
+        noise: How much of J is rounding, in its units.
+    """
+    H = Differences(f, state)
+    values, v = lanczos(H, steps=6)
+    curvature = float(values[0])
+    if not curvature < -10 * H.root * float(values.abs().max()):
+        return False
+    # Far enough to be seen, and to move more than the trailing digits.
+    least = math.sqrt(H.root) * (largest_entry(state.x) or 1.0)
+    step = max(least, math.sqrt(4 * noise / (-curvature * H.unit)))
+    return any(float(state.value) - noise > f.evaluate(state.x + s * v).J for s in (step, -step))
 
 
 def left_to_gain(f: Objective, state: State, enough: float, most: int = 10) -> float:
@@ -120,26 +181,21 @@ def left_to_gain(f: Objective, state: State, enough: float, most: int = 10) -> f
     Returns:
         The decrease of the model, in the units of J; infinity where J can't be evaluated nearby.
     """
-    x = state.x
-    length = largest_entry(state.grad.abs())
-    if length == 0:
+    if not bool(state.grad.any()):
         return 0.0
-    g = state.grad / length  # of J over ‖g‖∞: squares neither overflow nor vanish
-    root = math.sqrt(torch.finfo(x.dtype).eps)
-    size = x.abs().clamp(min=root * largest_entry(x.abs()) or root)
+    H = Differences(f, state)
+    g, root = H.at.grad, H.root
     r, d = g, -g
     rr, gain, stiffest = float(g.dot(g)), 0.0, 0.0
-    for _ in range(min(most, len(x))):
-        fastest = largest_entry(d.abs() / size)
-        at = f.evaluate(x.add(d, alpha=root / fastest)) if fastest > 0 else None
-        if at is None or not at.finite:
+    for _ in range(min(most, len(g))):
+        Hd = H.product(d)
+        if not bool(Hd.isfinite().all()):
             return math.inf  # at the end of the numbers, or of where J is defined
-        Hd = (at.grad / length - g) * (fastest / root)
         dd = float(d.dot(d))
         stiffest = max(stiffest, norm(Hd) / math.sqrt(dd))
         curvature = max(float(d.dot(Hd)), root * stiffest * dd)
         step = rr / curvature if curvature > 0 else math.inf
-        gain += 0.5 * step * rr * length
+        gain += 0.5 * step * rr * H.unit
         r = r + step * Hd
         before, rr = rr, float(r.dot(r))
         if not (gain <= enough and rr > 1e-10):

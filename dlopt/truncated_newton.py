@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dlopt.curvature import Curvature
+from dlopt.curvature import Curvature, lanczos
 from dlopt.evaluation import check_whole, inner, norm
 from dlopt.objective import Objective
 from dlopt.trust_region import (
@@ -74,7 +74,7 @@ class TruncatedNewton:
     def expected_decrease(self, f: Objective, state: TruncatedState) -> float:
         """Return what the model promises; infinity where a short Lanczos run finds a saddle."""
         H = f.curvature(state.x)
-        if not is_semidefinite(_lanczos(H)[0]):
+        if not is_semidefinite(lanczos(H)[0]):
             return math.inf
         # To the end, not roughly: what a steep direction leaves may be in a flat one.
         products = min(self._most_products(state), 100)
@@ -83,7 +83,7 @@ class TruncatedNewton:
     def _model(self, H: Curvature, state: TruncatedState, radius: float) -> ModelStep:
         steepness = norm(state.grad)
         if steepness <= math.sqrt(torch.finfo(state.x.dtype).eps) * state.first_norm:
-            values, vector = _lanczos(H)
+            values, vector = lanczos(H)
             if not is_semidefinite(values):  # at a saddle the gradient shows no way out
                 s = math.copysign(radius, -inner(state.grad, vector)) * vector
                 curved = 0.5 * radius * radius * float(values[0])
@@ -152,29 +152,3 @@ def _distance(s: Tensor, d: Tensor, radius: float) -> float:
     room = max(radius * radius - ss, 0.0)
     root = math.sqrt(sd * sd + dd * room)
     return room / (sd + root) if sd > 0 else (root - sd) / dd
-
-
-def _lanczos(H: Curvature, steps: int = 20) -> tuple[Tensor, Tensor]:
-    """Return the Ritz values of H, ascending, and the vector of the least, from few products."""
-    x = H.at.x
-    n = len(x)
-    # Any start will do that is not orthogonal to what is sought; a fixed one keeps runs equal.
-    v = torch.cos(torch.arange(1, n + 1, dtype=x.dtype, device=x.device))
-    basis: list[Tensor] = []
-    products: list[Tensor] = []
-    for _ in range(min(steps, n)):
-        before = norm(v)
-        for b in basis * 2:  # twice, against rounding
-            v = v - b.dot(v) * b
-        length = norm(v)
-        if not length > 1e-10 * before:
-            break
-        basis.append(v / length)
-        products.append(H.product(basis[-1]))
-        v = products[-1]
-    V, HV = torch.stack(basis), torch.stack(products)
-    T = V @ HV.T
-    if not bool(T.isfinite().all()):
-        return v.new_zeros(1), basis[0]
-    values, vectors = torch.linalg.eigh((T + T.T) / 2)
-    return values, V.T @ vectors[:, 0]

@@ -168,6 +168,29 @@ def test_a_saddle_is_no_end() -> None:
     assert rule(state) == ""
 
 
+FIRST_ORDER = {name: ALL[name] for name in ALL if "newton" not in name}
+
+
+@pytest.mark.parametrize("name", FIRST_ORDER)
+@pytest.mark.parametrize("dtype", [torch.float32, D])
+def test_where_first_derivatives_see_no_way_down_nothing_is_promised(
+    name: str, dtype: torch.dtype
+) -> None:
+    """A saddle that the path leads straight into, a start on a hilltop; a flat bottom is an end."""
+
+    def saddle(x: Tensor) -> Tensor:
+        return x[0] ** 2 - x[1] ** 2 + x[1] ** 4 + x[2:].square().sum()
+
+    def flat(x: Tensor) -> Tensor:
+        return x[0] ** 2 + 0 * x[1] + (x[2] ** 4).sum()
+
+    path = dlopt.minimize(saddle, vector(1, 0, 2, 3, dtype=dtype), FIRST_ORDER[name])
+    assert not path.converged or float(path.value) < -0.2499
+    hilltop = dlopt.minimize(lambda x: torch.cos(x).sum(), torch.zeros(2, dtype=dtype), ALL[name])
+    assert not hilltop.converged
+    assert dlopt.minimize(flat, vector(1, 2, 0, dtype=dtype), FIRST_ORDER[name]).converged
+
+
 def state_of(f: Objective, *x: float) -> State:
     return State.begin(f.evaluate(vector(*x)))
 

@@ -161,8 +161,9 @@ def test_a_flat_valley_is_no_floor() -> None:
     assert not path.converged or float(path.value) <= 1e-6
 
 
-def test_a_saddle_is_no_end() -> None:
-    rule = StoppingRule(Objective(lambda x: x[0] ** 2 - x[1] ** 2), dlopt.Newton(), None)
+@pytest.mark.parametrize("grad_tol", [None, 1e-6])
+def test_a_saddle_is_no_end(grad_tol: float | None) -> None:
+    rule = StoppingRule(Objective(lambda x: x[0] ** 2 - x[1] ** 2), dlopt.Newton(), grad_tol)
     f = Objective(lambda x: x[0] ** 2 - x[1] ** 2)
     state = dlopt.Newton().init(f, vector(0, 0))
     assert rule(state) == ""

@@ -23,6 +23,7 @@ from benchmarks import (
     overhead,
     replicas,
     results,
+    single,
     sparse_coding,
 )
 from benchmarks.solvers import SOLVERS
@@ -40,6 +41,7 @@ PARTS = {
         sparse_coding,
         known_answers,
         nist,
+        single,
     )
 }
 

@@ -145,6 +145,13 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ("[-self.history_size :]", "[: self.history_size]"),
         ("if found is None and self.safeguard and pairs:", "if False:"),
     ],
+    ("compact_lbfgs",): [
+        ("q[m + i] = -alphas[i]", "q[m + i] = alphas[i]"),
+        ("q *= scale", "q *= 1.0"),
+        ("q[i] = alphas[i] - beta", "q[i] = alphas[i]"),
+        (".to(torch.float64)", ""),
+        ('device.type == "cuda" and n <= LARGEST', 'device.type != "cpu" and n <= LARGEST'),
+    ],
     ("conjugate_gradient", "descent"): [
         ("max(polak_ribiere(g, g_before, rho), 0.0)", "polak_ribiere(g, g_before, rho)"),
         ("return _ratio(inner(g - g_before, g),", "return _ratio(inner(g + g_before, g),"),

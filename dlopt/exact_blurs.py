@@ -101,7 +101,8 @@ class Sinusoids:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the value at x, shape (n,), 0-d."""
-        return (self.amplitudes * (self.frequencies @ x + self.phases).cos()).sum()
+        a, w, phases = (t.to(x.device) for t in (self.amplitudes, self.frequencies, self.phases))
+        return (a * (w @ x + phases).cos()).sum()
 
     def blurred(self, sigma: float) -> Sinusoids:
         """Return the waves averaged over a Gaussian of standard deviation ``sigma``."""
@@ -141,8 +142,9 @@ class GaussianMixture:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the value at x, shape (n,), 0-d."""
-        away = (x - self.means).square().sum(1)
-        return (self.heights * (-away / (2 * self.widths.square())).exp()).sum()
+        a, means, widths = (t.to(x.device) for t in (self.heights, self.means, self.widths))
+        away = (x - means).square().sum(1)
+        return (a * (-away / (2 * widths.square())).exp()).sum()
 
     def blurred(self, sigma: float) -> GaussianMixture:
         """Return the mixture averaged over a Gaussian of standard deviation ``sigma``."""

@@ -128,7 +128,7 @@ class _One:
         if plan.schedule is not None and not all("lr" in g for g in optimizer.param_groups):
             raise ValueError(f"schedule must be None without a learning rate, got {plan.schedule}")
         self._rates = [group["lr"] for group in optimizer.param_groups if "lr" in group]
-        self.alive = torch.ones(1, dtype=torch.bool)
+        self.alive = torch.ones(1, dtype=torch.bool, device=task.data[0].device)
         self.evaluations = 0
 
     def step(self, positions: Tensor, factor: float) -> bool:

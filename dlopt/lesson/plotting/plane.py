@@ -57,7 +57,7 @@ def contours(
         values = torch.vmap(f)(grid)
     except RuntimeError:  # an f that branches on its value can't be vectorised
         values = torch.stack([f(point) for point in grid])
-    z = np.ma.masked_invalid(values.detach().reshape(resolution, resolution).T.numpy())
+    z = np.ma.masked_invalid(as_array(values).reshape(resolution, resolution).T)
     if z.count() == 0:
         raise ValueError("f must be finite somewhere between xlim and ylim")
     low, high = float(z.min()), float(z.max())

@@ -15,7 +15,7 @@ COUNTING = $(patsubst dlopt/%,tests/test_%,$(wildcard dlopt/[a-z]*.py)) \
 	tests/test_benchmarks.py tests/test_more_garbow_hillstrom.py
 EXECUTE = $(BIN)/python book/_tools/execute.py --workers $(WORKERS)
 
-.PHONY: help book test live notebooks verdicts stability tidy repository bench processors mutants clean \
+.PHONY: help book test live notebooks verdicts stability tidy repository bench processors mutants devices clean \
 	check-style check-types check-all
 
 help: ## list the commands
@@ -70,6 +70,9 @@ processors: $(VENV)/test ## count evaluations on other instruction sets and thre
 
 mutants: $(VENV)/test ## put small faults into the library: does a test notice each? (20 minutes)
 	@$(BIN)/python tests/mutants.py
+
+devices: $(VENV)/test ## run the lessons as if on a GPU, without one (5 minutes)
+	@OMP_NUM_THREADS=1 $(BIN)/python tests/pretended.py
 
 clean: ## remove the environment and everything that was built
 	rm -rf $(VENV) _build

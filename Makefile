@@ -71,7 +71,7 @@ processors: $(VENV)/test ## count evaluations on other instruction sets and thre
 mutants: $(VENV)/test ## put small faults into the library: does a test notice each? (20 minutes)
 	@$(BIN)/python tests/mutants.py
 
-devices: $(VENV)/test ## run the lessons as if on a GPU, without one (5 minutes)
+devices: $(VENV)/test ## run the lessons as if on a GPU, without one (8 minutes)
 	@OMP_NUM_THREADS=1 $(BIN)/python tests/pretended.py
 
 clean: ## remove the environment and everything that was built

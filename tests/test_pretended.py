@@ -30,6 +30,7 @@ SOUND = {
     "gradients": "torch.autograd.grad((y**3).sum(), y)[0]",
     "a Hessian": "torch.func.hessian(lambda z: (z**3).sum())(x)",
     "a product": "torch.eye(3, device=device)[0] @ torch.eye(3, device=device) @ x",
+    "exact blurs": "rastrigin(3, dtype=x.dtype)(x) + GaussianMixture(y, torch.eye(3), y)(x)",
     "a network": "copy.deepcopy(torch.nn.Linear(3, 1).to(device)).double()(x.double())",
     "a cell": "torch.nn.LSTMCell(3, 2).to(device)(x[None])[0]",
 }  # fmt: skip
@@ -37,6 +38,7 @@ SCRIPT = """
 import copy, sys
 import numpy as np
 import torch
+from dlopt.exact_blurs import GaussianMixture, rastrigin
 from tests.pretended import pretended
 with pretended() as device:
     for name, code in {cases!r}.items():

@@ -173,7 +173,9 @@ def _pull_back(outputs: Sequence[Tensor], inputs: Sequence[Tensor], v: Tensor) -
         is_grads_batched=v.dim() == 2,
     )
     flat = [
-        v.new_zeros(*v.shape[:-1], t.numel()) if p is None else p.reshape(*v.shape[:-1], -1)
+        v.new_zeros(*v.shape[:-1], t.numel())
+        if p is None
+        else (p.to_dense() if p.is_sparse else p).reshape(*v.shape[:-1], t.numel())
         for p, t in zip(pulled, inputs, strict=True)
     ]
     return flat[0] if len(flat) == 1 else torch.cat(flat, dim=-1)

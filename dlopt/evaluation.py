@@ -73,14 +73,17 @@ def norm(v: Tensor) -> float:
     return math.sqrt(inner(v, v))
 
 
+def dense(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Return the same tensors, sparse ones (an embedding's gradient may be one) made dense."""
+    return [t.to_dense() if t.is_sparse else t for t in tensors]
+
+
 def flatten(tensors: Sequence[Tensor]) -> Tensor:
-    """Join the entries of all tensors in one vector; a single vector comes back as it is."""
-    if len(tensors) == 1 and tensors[0].dim() == 1:
-        return tensors[0]
+    """Join the entries of all tensors in a vector that shares no memory with them."""
     return torch.cat([t.reshape(-1) for t in tensors])
 
 
 def split(v: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
     """Cut the last axis of ``v`` into the shapes of ``like``; a leading axis stays."""
     parts = v.split_with_sizes([t.numel() for t in like], dim=-1)
-    return [p.reshape(*v.shape[:-1], *t.shape) for p, t in zip(parts, like, strict=True)]
+    return [p.reshape(v.shape[:-1] + t.shape) for p, t in zip(parts, like, strict=True)]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dlopt.curvature import Curvature, Graph
-from dlopt.evaluation import Evaluation, flatten, largest_entry, norm
+from dlopt.evaluation import Evaluation, dense, flatten, largest_entry, norm
 
 
 class Objective:
@@ -33,6 +33,9 @@ class Objective:
         >>> f.evaluations, f.hessian_products
         (2, 1)
     """
+
+    _name = "f"  # what errors call the function, and what they ask of it
+    _function = "f(x) must depend on x"
 
     def __init__(self, f: Callable[..., Tensor]) -> None:
         self._f = f
@@ -70,6 +73,10 @@ class Objective:
         self._dim = 1
         return self._with_graph(x)
 
+    def release(self) -> None:
+        """Let go of the latest graph, which would live on until Python looks for cycles."""
+        self._latest = None
+
     def _with_graph(self, x: Tensor) -> Curvature:
         latest = self._latest
         if latest is None or latest.at.x is not x or not latest.fresh:
@@ -91,8 +98,8 @@ class Objective:
         bound = torch.finfo(grad.dtype).eps ** 0.5 * norm(first)
         if not norm(grad - first) <= bound:
             raise ValueError(
-                "this method needs second derivatives, and autograd differentiates f only once: "
-                "its gradient changes from point to point, but has no graph"
+                f"this method needs second derivatives, and autograd differentiates {self._name} "
+                "only once: its gradient changes from point to point, but has no graph"
             )
 
     def _differentiate(
@@ -102,16 +109,14 @@ class Objective:
         self.evaluations += 1
         with torch.enable_grad():
             output, inputs, slopes = self._forward(x, keep)
-            _check_output(output, dim, needs_graph=slopes is None)
+            self._check_output(output, dim, needs_graph=slopes is None)
             loss = output if dim == 0 else output.square().sum()
-            value = loss.detach()
+            value = self._value(loss)
             J = float(value)
             if not math.isfinite(J):
                 slopes = None
             elif slopes is None:
-                slopes = torch.autograd.grad(
-                    loss, inputs, retain_graph=keep, create_graph=keep, materialize_grads=True
-                )
+                slopes = self._differentiated(loss, inputs, keep)
         grad = torch.full_like(x, math.nan) if slopes is None else flatten(slopes).detach()
         finite = slopes is not None and math.isfinite(largest_entry(grad))
         return Evaluation(x, value, grad, J, finite), output, inputs, slopes
@@ -123,18 +128,31 @@ class Objective:
         leaf = x.detach().requires_grad_(True)
         return self._f(leaf), [leaf], None
 
+    def _value(self, loss: Tensor) -> Tensor:
+        """Return the value in a tensor of its own: f may use the one that it returned again."""
+        return loss.detach().clone()
+
+    def _differentiated(
+        self, loss: Tensor, inputs: Sequence[Tensor], keep: bool
+    ) -> Sequence[Tensor]:
+        """Return the gradient by each input."""
+        found = torch.autograd.grad(
+            loss, inputs, retain_graph=keep, create_graph=keep, materialize_grads=True
+        )
+        return dense(found)
+
     def _count_products(self, products: int) -> None:
         self.hessian_products += products
 
-
-def _check_output(output: object, dim: int, *, needs_graph: bool) -> None:
-    """Reject what no method could work with, naming what came."""
-    wanted = "a 0-d tensor" if dim == 0 else "a 1-D tensor of residuals"
-    if not isinstance(output, Tensor):
-        raise ValueError(f"f must return {wanted}, got {type(output).__name__}")
-    if output.dim() != dim:
-        raise ValueError(f"f must return {wanted}, got shape {tuple(output.shape)}")
-    if not output.is_floating_point():
-        raise ValueError(f"f must return a real floating-point tensor, got {output.dtype}")
-    if needs_graph and not output.requires_grad:
-        raise ValueError("f(x) must depend on x through autograd, got a result without a graph")
+    def _check_output(self, output: object, dim: int, *, needs_graph: bool) -> None:
+        """Reject what no method could work with, naming what came."""
+        must = f"{self._name} must return"
+        wanted = "a 0-d tensor" if dim == 0 else "a 1-D tensor of residuals"
+        if not isinstance(output, Tensor):
+            raise ValueError(f"{must} {wanted}, got {type(output).__name__}")
+        if output.dim() != dim:
+            raise ValueError(f"{must} {wanted}, got shape {tuple(output.shape)}")
+        if not output.is_floating_point():
+            raise ValueError(f"{must} a real floating-point tensor, got {output.dtype}")
+        if needs_graph and not output.requires_grad:
+            raise ValueError(f"{self._function} through autograd, got a result without a graph")

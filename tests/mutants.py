@@ -63,6 +63,7 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ("latest.at.x is not x or not latest.fresh", "not latest.fresh"),
         ("math.isfinite(largest_entry(grad))", "True"),
         ("else output.square().sum()", "else output.square().mean()"),
+        ("return dense(found)", "return list(found)"),
     ],
     ("method",): [
         ('reason="", **memory', "**memory"),

@@ -57,6 +57,16 @@ def test_split_undoes_flatten() -> None:
     assert torch.equal(rows[0][1], 2 * parts[0])
 
 
-def test_a_single_vector_is_not_copied() -> None:
+def test_a_joined_vector_has_memory_of_its_own() -> None:
     v = torch.ones(3)
-    assert flatten([v]) is v
+    flatten([v]).zero_()
+    assert v.tolist() == [1.0, 1.0, 1.0]
+
+
+def test_numbers_without_axes_and_empty_tensors_are_joined_and_split() -> None:
+    parts = [torch.tensor(2.0), torch.empty(2, 0), torch.tensor([[3.0]])]
+    flat = flatten(parts)
+    assert flat.tolist() == [2.0, 3.0]
+    for leading in ((), (5,)):
+        back = split(flat.expand(*leading, 2), parts)
+        assert [p.shape for p in back] == [(*leading, *p.shape) for p in parts]

@@ -89,3 +89,10 @@ def test_a_graph_is_freed_before_the_next_one_is_built() -> None:
     assert kept() is not None
     f.evaluate(X + 1)
     assert kept() is None
+
+
+def test_a_released_graph_is_gone_at_once() -> None:
+    f = Objective(cubic)
+    kept = weakref.ref(f.curvature(X))
+    f.release()
+    assert kept() is None

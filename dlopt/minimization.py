@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -95,8 +95,9 @@ def minimize(
             default 1e-10 times that of the first gradient (4e-5 times in float32): a share, so that
             minimising c·f instead of f changes nothing. Then it isn't enough: a first gradient may
             be huge.
-        callback: Called with every state. The run ends where it returns True, a comparison of
-            tensors included, or raises ``StopIteration``, as for SciPy; any other result doesn't.
+        callback: Called with every state; its point, value and gradient are copies. The run ends
+            where it returns True, a comparison of tensors included, or raises ``StopIteration``,
+            as for SciPy; any other result doesn't.
         record: Keep every state; otherwise only the first and the last.
 
     Returns:
@@ -133,7 +134,7 @@ def minimize(
         if not record and step > 1:
             states.pop()
         states.append(state.plain)
-        stop = callback is not None and asks_to_stop(callback, state)
+        stop = callback is not None and asks_to_stop(callback, _shown(state))
         found = rule(state)
         reason = found or state.reason
         if not reason and stop:
@@ -142,6 +143,7 @@ def minimize(
             reason = "max_steps"
         if reason:
             break
+    objective.release()
     converged = bool(found) or reason == "gradient"
     end = states[-1] if converged else best
     return Path(
@@ -172,3 +174,9 @@ def asks_to_stop(callback: Callable[..., object], *arguments: object) -> bool:
     if isinstance(answer, Tensor):
         return answer.dtype == torch.bool and bool(answer)
     return isinstance(answer, bool | np.bool_) and bool(answer)
+
+
+def _shown(state: State) -> State:
+    """Return the state as a callback may have it, which may write into what it gets."""
+    own = {name: getattr(state, name).clone() for name in ("x", "value", "grad")}
+    return replace(state, **own)

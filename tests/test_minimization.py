@@ -320,3 +320,48 @@ def test_whole_numbers_of_numpy_are_whole_numbers_and_halves_are_not() -> None:
 def test_a_method_without_parentheses_is_named() -> None:
     with pytest.raises(ValueError, match=r"must be an instance, such as BFGS\(\), got the class"):
         dlopt.minimize(rosenbrock(), start(-1.2, 1.0), dlopt.BFGS)
+
+
+# Whose memory it is
+
+
+@pytest.mark.parametrize("record", [True, False])
+@pytest.mark.parametrize("name", ["gradient_descent", "newton", *LEARNED])
+def test_what_a_callback_writes_stays_with_it(name: str, record: bool) -> None:
+    def scribble(state: dlopt.State) -> None:
+        for tensor in (state.x, state.value, state.grad):
+            tensor.data.fill_(7.0)
+
+    p = rosenbrock()
+    calm = dlopt.minimize(p, p.x0, METHODS[name], max_steps=8, record=record)
+    path = dlopt.minimize(p, p.x0, METHODS[name], max_steps=8, record=record, callback=scribble)
+    assert float(path.value) == float(p(path.x))
+    for state, expected in zip(path.states, calm.states, strict=True):
+        assert torch.equal(state.x, expected.x)
+        assert torch.equal(state.grad, expected.grad)
+        assert torch.equal(state.value, expected.value)
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_tensors_that_f_writes_again_are_copied(name: str) -> None:
+    """A function, such as a simulator's, that returns its value and gradient in two buffers."""
+    curvatures = torch.logspace(0, 3, 30, dtype=torch.float64)
+    gradient, value = np.empty(30), torch.empty((), dtype=torch.float64)
+
+    class Simulator(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x: Tensor) -> Tensor:
+            gradient[:] = (curvatures * x).numpy()
+            return value.copy_((curvatures * x * x).sum() / 2).detach()
+
+        @staticmethod
+        def backward(ctx, g: Tensor) -> Tensor:
+            return torch.from_numpy(gradient)
+
+    x0 = torch.ones(30, dtype=torch.float64)
+    path = dlopt.minimize(Simulator.apply, x0, METHODS[name])
+    plain = dlopt.minimize(lambda x: (curvatures * x * x).sum() / 2, x0, METHODS[name])
+    assert path.converged
+    assert path.evaluations == plain.evaluations
+    assert torch.equal(path.x, plain.x)
+    assert [float(s.value) for s in path.states] == [float(s.value) for s in plain.states]

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+import operator
+from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from dlopt.evaluation import flatten, largest_entry, split
+from dlopt.evaluation import largest_entry, split
 from dlopt.method import Method, State
-from dlopt.objective import Objective
-
-Closure = Callable[[], Tensor]
+from dlopt.module_objective import Closure, ModuleObjective
+from dlopt.parameter_group import ParameterGroup, check_settings, configured, settings_of
 
 
 class MethodOptimizer(torch.optim.Optimizer):
@@ -31,6 +31,21 @@ class MethodOptimizer(torch.optim.Optimizer):
     evaluated (batch normalisation's running statistics, dropout) change each time: put them into
     ``eval()`` mode for the fit, or fix their random numbers within the closure.
 
+    Parameters may have any shape. Which of them are trained, those that require a gradient, is
+    looked up at every step; where that changes, what the method has learned is dropped.
+
+    A method with a learning rate (``GradientDescent``) reads it, and its momentum, from ``lr`` and
+    ``momentum`` of the parameter group at each step, so that schedulers work. The other methods
+    choose their steps themselves: a scheduler has nothing to set, and is told so.
+
+    On several processes (``torchrun``) wrap the model in ``DistributedDataParallel`` and return
+    each process's own mean loss over its share of the data. Losses are averaged as gradients are,
+    so that all processes take the same steps, those of one process on all data. Methods with
+    second derivatives refuse: nothing averages these.
+
+    ``torch.autocast`` may stand in the closure or around the step; a ``GradScaler`` belongs into
+    the closure, with ``scale``, ``unscale_`` and ``update``.
+
     Args:
         params: The parameters, real floating-point tensors of one dtype on one device.
         method: What to run, for example ``Newton()``.
@@ -38,8 +53,9 @@ class MethodOptimizer(torch.optim.Optimizer):
             gradient. By default each step evaluates anew, since a new minibatch has its own.
 
     Raises:
-        ValueError: ``params`` is empty, holds more than one group, or tensors that are not real
-            floating-point numbers of one dtype on one device.
+        ValueError: ``params`` is empty, holds groups with different settings or with one that
+            nobody reads, or tensors that are not real floating-point numbers of one dtype on one
+            device.
 
     Example:
         >>> import torch, dlopt
@@ -60,25 +76,46 @@ class MethodOptimizer(torch.optim.Optimizer):
         full_batch: bool = False,
     ) -> None:
         """Check the parameters; nothing is evaluated yet."""
-        super().__init__(params, {})
+        if isinstance(method, type):
+            raise ValueError(f"method must be an instance, such as {method.__name__}()")
         self.method = method
         self.full_batch = full_batch
         self.reason = ""
+        super().__init__(params, settings_of(method))
+        for p in self.param_groups[0]["params"]:
+            if not p.is_floating_point():
+                raise ValueError(f"params must be real floating-point tensors, got {p.dtype}")
         self._last: State | None = None
-        self._parameters = _checked(self.param_groups)
+        self._owners: list[Tensor] = []  # whose memory it is
+        self._kind: list[tuple[Any, ...]] = []
+        self._looked_up()
+        configured(method, self.param_groups[0])
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add the one group that there is; a second raises ``ValueError``."""
-        if self.param_groups:
+        """Add parameters; they join the one group that there is.
+
+        Raises:
+            ValueError: The group has a setting that nobody reads, or one that differs.
+        """
+        if not self.param_groups:
+            check_settings(self.method, param_group)
+            super().add_param_group(ParameterGroup(param_group))
+            return
+        if "_owners" not in self.__dict__:
             raise ValueError("MethodOptimizer takes one parameter group, got a second one")
-        super().add_param_group(param_group)
+        first = self.param_groups[0]
+        check_settings(self.method, param_group, joined=first)
+        super().add_param_group(param_group)  # which checks it
+        joining = self.param_groups.pop()
+        for key in joining.keys() & {"params", "param_names"}:
+            first[key] = [*first[key], *joining[key]]
 
     @torch.no_grad()
     def step(self, closure: Closure | None = None) -> Tensor:  # type: ignore[override]
         """Run one iteration of the method.
 
         Args:
-            closure: Computes the loss (0-d) and returns it.
+            closure: Computes the loss (0-d, or of one element) and returns it.
 
         Returns:
             The loss before the iteration, 0-d, detached. Where it is not finite, the parameters
@@ -86,55 +123,108 @@ class MethodOptimizer(torch.optim.Optimizer):
             the method afresh.
 
         Raises:
-            ValueError: No closure was given, or it did not return a 0-d tensor with a graph.
+            ValueError: No closure was given, or it did not return a loss with a graph.
+            BaseException: What the closure raised; the parameters are where the step began.
         """
         if closure is None:
             raise ValueError("closure must compute and return the loss, got None")
-        f = _ModuleObjective(closure, self._parameters)
-        state = self._reusable()
-        if state is None:
-            state = self._evaluated(f)
-            if not (bool(state.value.isfinite()) and math.isfinite(largest_entry(state.grad))):
-                self.reason = "non_finite"
-                return state.value
-        loss = state.value
-        state = self.method.step(f, state)
-        f.write(state.x)
+        f = ModuleObjective(closure, self._looked_up())
+        method, state = configured(self.method, self.param_groups[0]), self._reusable()
+        start = f.point() if state is None else state.x
+        try:
+            if state is None:
+                state = self._evaluated(method, f, start)
+                if not (bool(state.value.isfinite()) and math.isfinite(largest_entry(state.grad))):
+                    self.reason = "non_finite"
+                    return state.value
+            loss = state.value
+            with f.full_precision():
+                state = method.step(f, state)
+            f.write(state.x)
+        except BaseException:
+            f.write(start)
+            raise
+        finally:
+            f.release()
         self.reason = state.reason
         self._remember(None if state.reason else state)
         return loss
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the method remembers, and whose memory that is."""
+        return {**super().state_dict(), "method": self._label()}
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the state of ``state_dict()``; the next step continues from it."""
+        """Take up the state of ``state_dict()``; the next step continues from it.
+
+        Raises:
+            ValueError: It is of another optimiser, method, or list of parameters.
+        """
+        ours, theirs = self._label(), state_dict.get("method")
+        theirs = theirs if isinstance(theirs, dict) else {"name": "another optimizer"}
+        if any(ours[key] != theirs.get(key) for key in ("name", "shapes")):
+            raise ValueError(
+                f"state_dict must be of {ours['name']} on parameters of shapes {ours['shapes']}, "
+                f"got one of {theirs['name']} on {theirs.get('shapes', 'shapes it does not name')}"
+            )
         super().load_state_dict(state_dict)
         self._last = None
+        self._owners = [self.param_groups[0]["params"][i] for i in theirs["trained"]]
+        self._kind = _kind(self._owners)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return everything, where PyTorch's own would leave a copy without its method."""
-        return {**self.__dict__, **super().__getstate__()}
+        """Return what PyTorch's own would leave out: a copy has its method, too."""
+        names = ("method", "full_batch", "reason", "_last", "_owners", "_kind")
+        return {**super().__getstate__(), **{name: self.__dict__[name] for name in names}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take up a state; groups that were loaded become those of this class."""
+        super().__setstate__(state)
+        self.param_groups = [ParameterGroup(group) for group in self.param_groups]
+
+    def _looked_up(self) -> list[Tensor]:
+        """Return the parameters to train; where they are others than before, forget."""
+        now = _trained(self.param_groups)
+        same = len(now) == len(self._owners) and all(map(operator.is_, now, self._owners))
+        if not same or _kind(now) != self._kind:
+            _check(now)
+            self._owners, self._kind, self._last = now, _kind(now), None
+            self.state.clear()
+        return now
+
+    def _label(self) -> dict[str, Any]:
+        """Return whose memory a checkpoint holds."""
+        parameters = self.param_groups[0]["params"]
+        owners = {id(p) for p in self._owners}
+        return {
+            "name": type(self.method).__name__,
+            "shapes": [list(p.shape) for p in parameters],
+            "trained": [i for i, p in enumerate(parameters) if id(p) in owners],
+        }
 
     def _reusable(self) -> State | None:
-        """Return the last state if the loss and the parameters are still what they were."""
-        last = self._last
-        if last is None or not self.full_batch:
+        """Return the last state if the loss, the parameters and the memory still are the same."""
+        last, memory = self._last, self.state.get(self._owners[0])
+        if last is None or memory is None or not self.full_batch:
             return None
-        parts = zip(self._parameters, split(last.x, self._parameters), strict=True)
+        if any(memory.get(name) is not getattr(last, name) for name in _memory(last)):
+            return None
+        parts = zip(self._owners, split(last.x, self._owners), strict=True)
         return last if all(torch.equal(p, part) for p, part in parts) else None
 
-    def _evaluated(self, f: _ModuleObjective) -> State:
+    def _evaluated(self, method: Method[Any], f: ModuleObjective, x: Tensor) -> State:
         """Return the state to step from: the parameters as they are, the memory as it was."""
-        here: State = self.method.init(f, flatten([p.detach() for p in self._parameters]).clone())
-        memory = self.state.get(self._parameters[0])
+        with f.full_precision():
+            here: State = method.init(f, x)
+        memory = self.state.get(self._owners[0])
         if not memory:
             return here
         return replace(here, **{name: memory[name] for name in _memory(here) if name in memory})
 
     def _remember(self, state: State | None) -> None:
         self._last = state
-        memory = self.state[self._parameters[0]]
-        memory.clear()
-        if state is not None:
-            memory.update({name: getattr(state, name) for name in _memory(state)})
+        names = _memory(state) if state is not None else []
+        self.state[self._owners[0]] = {name: getattr(state, name) for name in names}
 
 
 def _memory(state: State) -> list[str]:
@@ -143,54 +233,18 @@ def _memory(state: State) -> list[str]:
     return [field.name for field in fields(state) if field.name not in of_every_state]
 
 
-class _ModuleObjective(Objective):
-    """A closure over a module's parameters, as a function of one flat vector."""
-
-    def __init__(self, closure: Closure, parameters: Sequence[Tensor]) -> None:
-        super().__init__(closure)
-        self._parameters = parameters
-        self._written: Tensor | None = None
-
-    def write(self, x: Tensor) -> None:
-        """Copy the entries of ``x``, shape (n,), into the parameters."""
-        if x is self._written:
-            return
-        self._written = x
-        for p, value in zip(self._parameters, split(x, self._parameters), strict=True):
-            p.detach().copy_(value)
-
-    def _forward(
-        self, x: Tensor, keep: bool
-    ) -> tuple[Tensor, Sequence[Tensor], Sequence[Tensor] | None]:
-        self.write(x)
-        for p in self._parameters:
-            p.grad = None
-        loss = self._f()
-        if all(p.grad is None for p in self._parameters):
-            return loss, self._parameters, None
-        if isinstance(loss, float) or (isinstance(loss, Tensor) and loss.numel() == 1):
-            loss = torch.as_tensor(loss, device=x.device).reshape(())  # what torch's LBFGS takes
-        slopes = [torch.zeros_like(p) if p.grad is None else p.grad for p in self._parameters]
-        slopes = [g.to_dense() if g.is_sparse else g for g in slopes]
-        if len(slopes) == 1:  # joining several copies them; one would stay the parameter's own
-            slopes = [slopes[0].clone()]
-        if keep and not any(g.requires_grad for g in slopes):
-            raise ValueError(
-                "this method needs the Hessian: the closure must return the loss without calling "
-                "backward(), or call backward(create_graph=True)"
-            )
-        return loss, self._parameters, slopes
+def _trained(groups: list[dict[str, Any]]) -> list[Tensor]:
+    return [p for p in groups[0]["params"] if p.requires_grad]
 
 
-def _checked(groups: list[dict[str, Any]]) -> list[Tensor]:
-    """Return the parameters of the one group, or raise ``ValueError``."""
-    parameters: list[Tensor] = [p for p in groups[0]["params"] if p.requires_grad]
-    if not parameters:
+def _kind(parameters: Sequence[Tensor]) -> list[tuple[Any, ...]]:
+    return [(p.shape, p.dtype, p.device) for p in parameters]
+
+
+def _check(parameters: Sequence[Tensor]) -> None:
+    """Raise ``ValueError`` unless these are parameters that a method can train."""
+    if not any(p.numel() for p in parameters):
         raise ValueError("params must hold at least one parameter that requires grad, got none")
-    for p in groups[0]["params"]:
-        if not p.is_floating_point():
-            raise ValueError(f"params must be real floating-point tensors, got {p.dtype}")
     kinds = {(str(p.dtype), str(p.device)) for p in parameters}
     if len(kinds) > 1:
         raise ValueError(f"params must share one dtype and device, got {sorted(kinds)}")
-    return parameters

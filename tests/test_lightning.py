@@ -45,8 +45,9 @@ def data() -> TensorDataset:
     return TensorDataset(x, (x[:, 0] > 0).long() + (x[:, 1] > 0).long())
 
 
-def trainer(epochs: int, folder: object) -> lightning.Trainer:
+def trainer(epochs: int, folder: object, callbacks: object = None) -> lightning.Trainer:
     return lightning.Trainer(
+        callbacks=callbacks,
         max_epochs=epochs,
         accelerator="cpu",
         logger=False,
@@ -92,3 +93,67 @@ def test_a_trainer_resumes_from_its_checkpoint(tmp_path) -> None:
         second, DataLoader(data(), batch_size=90), ckpt_path=tmp_path / "half.ckpt"
     )
     torch.testing.assert_close(weights(second), weights(whole), rtol=1e-5, atol=1e-6)
+
+
+class Thaw(lightning.callbacks.BaseFinetuning):
+    """Trains the last layer alone for some epochs, then both."""
+
+    def __init__(self, added: bool) -> None:
+        super().__init__()
+        self.added = added
+
+    def freeze_before_training(self, module: lightning.LightningModule) -> None:
+        self.freeze(module.net[0])
+
+    def finetune_function(self, module, epoch: int, optimizer: dlopt.MethodOptimizer) -> None:
+        if epoch == 3 and self.added:
+            self.unfreeze_and_add_param_group(module.net[0], optimizer, initial_denom_lr=1.0)
+        elif epoch == 3:
+            self.make_trainable(module.net[0])
+
+
+class Partly(Classifier):
+    """Hands over what requires a gradient at the start, or all parameters."""
+
+    def __init__(self, method: dlopt.Method, every: bool) -> None:
+        super().__init__(method)
+        self.every = every
+
+    def configure_optimizers(self) -> dlopt.MethodOptimizer:
+        parameters = [p for p in self.parameters() if p.requires_grad or self.every]
+        return dlopt.MethodOptimizer(parameters, self.method, full_batch=True)
+
+
+@pytest.mark.parametrize("added", [True, False])
+@pytest.mark.parametrize("method", [dlopt.GradientDescent(0.5), dlopt.LBFGS()])
+def test_layers_are_thawed_by_a_finetuning_callback(method, added: bool, tmp_path) -> None:
+    lightning.seed_everything(0, verbose=False)
+    module = Partly(method, every=not added)
+    before = module.net[0].weight.detach().clone()
+    moved = []
+
+    class Watch(lightning.Callback):
+        def on_train_epoch_end(self, trainer, module) -> None:
+            moved.append(not torch.equal(module.net[0].weight, before))
+
+    callbacks = [Thaw(added), Watch()]
+    run = trainer(6, tmp_path, callbacks)
+    if added and not isinstance(method, dlopt.GradientDescent):
+        with pytest.raises(ValueError, match="to thaw layers later, hand over all parameters"):
+            run.fit(module, DataLoader(data(), batch_size=90))
+        return
+    run.fit(module, DataLoader(data(), batch_size=90))
+    assert moved == [False] * 3 + [True] * 3
+    assert module.losses == sorted(module.losses, reverse=True)
+
+
+def test_a_scheduler_of_a_trainer_is_honoured(tmp_path) -> None:
+    class Scheduled(Classifier):
+        def configure_optimizers(self):
+            optimizer = super().configure_optimizers()
+            return [optimizer], [torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)]
+
+    module = Scheduled(dlopt.GradientDescent(0.5))
+    run = trainer(4, tmp_path)
+    run.fit(module, DataLoader(data(), batch_size=90))
+    assert run.optimizers[0].param_groups[0]["lr"] == 0.5**5

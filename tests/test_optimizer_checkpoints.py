@@ -2,6 +2,7 @@
 
 import copy
 import io
+import pickle
 
 import pytest
 import torch
@@ -89,3 +90,91 @@ def test_a_checkpoint_with_more_than_is_remembered_restores_what_is() -> None:
     before = weights.detach().clone()
     assert float(optimizer.step(lambda: (weights**2).sum())) == pytest.approx(float(before**2))
     torch.testing.assert_close(weights.detach(), before + 0.9 * velocity - 0.1 * 2 * before)
+
+
+# Whose checkpoint it is
+
+
+def foreign(name: str) -> dict:
+    """A checkpoint of another optimiser on the same network."""
+    net, x, y = task()
+    make = {
+        "torch's LBFGS": lambda p: torch.optim.LBFGS(p, max_iter=2),
+        "Adam": torch.optim.Adam,
+        "another method": lambda p: dlopt.MethodOptimizer(p, dlopt.BFGS()),
+    }[name]
+    optimizer = make(net.parameters())
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = mse_loss(net(x), y)
+        loss.backward()
+        return loss.detach()
+
+    optimizer.step(closure)
+    return optimizer.state_dict()
+
+
+@pytest.mark.parametrize(
+    ("name", "theirs"),
+    [
+        ("torch's LBFGS", "another optimizer on shapes it does not name"),
+        ("Adam", "another optimizer on shapes it does not name"),
+        ("another method", r"BFGS on \[\[4, 3\], \[4\], \[1, 4\], \[1\]\]"),
+    ],
+)
+def test_a_foreign_checkpoint_is_refused(name: str, theirs: str) -> None:
+    net, x, y = task()
+    optimizer = dlopt.MethodOptimizer(net.parameters(), dlopt.LBFGS(), full_batch=True)
+    twin, _, _ = task()
+    calm = dlopt.MethodOptimizer(twin.parameters(), dlopt.LBFGS(), full_batch=True)
+    for n, o in ((net, optimizer), (twin, calm)):
+        o.step(lambda n=n: mse_loss(n(x), y))
+    message = rf"must be of LBFGS on parameters of shapes \[\[4, 3\], .*, got one of {theirs}"
+    with pytest.raises(ValueError, match=message):
+        optimizer.load_state_dict(foreign(name))
+    for n, o in ((net, optimizer), (twin, calm)):
+        o.step(lambda n=n: mse_loss(n(x), y))
+    assert torch.equal(flat(net), flat(twin))
+
+
+@pytest.mark.parametrize("shapes", [[(3, 2)], [(2, 3), (1,)], [(7,)]])
+def test_a_checkpoint_of_another_size_is_refused(shapes: list[tuple[int, ...]]) -> None:
+    def made(shapes: list[tuple[int, ...]]) -> dlopt.MethodOptimizer:
+        parameters = [nn.Parameter(torch.ones(shape)) for shape in shapes]
+        optimizer = dlopt.MethodOptimizer(parameters, dlopt.GradientDescent(0.1, 0.9))
+        optimizer.step(lambda: sum((p**2).sum() for p in parameters))
+        return optimizer
+
+    with pytest.raises(ValueError, match=r"of shapes \[\[2, 3\]\], got one of GradientDescent on"):
+        made([(2, 3)]).load_state_dict(made(shapes).state_dict())
+
+
+def test_what_was_learned_of_fewer_parameters_is_not_taken_for_all() -> None:
+    """A checkpoint from before a layer was thawed loads, and the method starts afresh."""
+    net, x, y = task()
+    net[0].weight.requires_grad_(False)
+    optimizer = dlopt.MethodOptimizer(net.parameters(), dlopt.LBFGS())
+    for _ in range(3):
+        optimizer.step(lambda: mse_loss(net(x), y))
+    saved = optimizer.state_dict()
+    net.requires_grad_(True)
+    twin = copy.deepcopy(net)
+    resumed = dlopt.MethodOptimizer(net.parameters(), dlopt.LBFGS())
+    fresh = dlopt.MethodOptimizer(twin.parameters(), dlopt.LBFGS())
+    resumed.load_state_dict(saved)
+    for n, o in ((net, resumed), (twin, fresh)):
+        o.step(lambda n=n: mse_loss(n(x), y))
+    assert torch.equal(flat(net), flat(twin))
+
+
+@each
+def test_a_pickled_optimizer_goes_on(name: str) -> None:
+    net, x, y = task()
+    optimizer = dlopt.MethodOptimizer(net.parameters(), METHODS[name], full_batch=True)
+    for _ in range(2):
+        optimizer.step(lambda: mse_loss(net(x), y))
+    twin, twin_optimizer = pickle.loads(pickle.dumps((net, optimizer)))
+    for n, o in ((net, optimizer), (twin, twin_optimizer)):
+        o.step(lambda n=n: mse_loss(n(x), y))
+    assert torch.equal(flat(net), flat(twin))

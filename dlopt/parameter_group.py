@@ -1,0 +1,89 @@
+"""The settings that PyTorch keeps in a parameter group, and schedulers change."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from dlopt.method import Method
+
+# What PyTorch calls a setting, and what a method calls it.
+_SETTINGS = {"lr": "learning_rate", "momentum": "momentum"}
+
+
+def settings_of(method: Method[Any]) -> dict[str, float]:
+    """Return those settings of a method that PyTorch has a name for, by that name.
+
+    Example:
+        >>> import dlopt
+        >>> settings_of(dlopt.GradientDescent(0.5)), settings_of(dlopt.BFGS())
+        ({'lr': 0.5, 'momentum': 0.0}, {})
+    """
+    return {k: getattr(method, name) for k, name in _SETTINGS.items() if hasattr(method, name)}
+
+
+def configured(method: Method[Any], group: Mapping[str, Any]) -> Method[Any]:
+    """Return the method with the settings that the group has now.
+
+    Raises:
+        ValueError: A setting is out of the method's range.
+
+    Example:
+        >>> import dlopt
+        >>> configured(dlopt.GradientDescent(0.5), {"lr": 0.1, "momentum": 0.9})
+        GradientDescent(learning_rate=0.1, momentum=0.9)
+    """
+    old = settings_of(method)
+    now = {key: float(group[key]) for key in old}
+    if now == old:
+        return method
+    if now.get("lr") == 0:  # where schedules begin or end; the least number moves nothing, either
+        now["lr"] = sys.float_info.min
+    changed: Method[Any] = replace(
+        method,  # type: ignore[type-var]
+        **{_SETTINGS[key]: value for key, value in now.items()},
+    )
+    return changed
+
+
+def check_settings(
+    method: Method[Any], group: Mapping[str, Any], joined: Mapping[str, Any] | None = None
+) -> None:
+    """Raise ``ValueError`` where a group has a setting that nobody would read.
+
+    Args:
+        method: Reads the settings.
+        group: The parameter group.
+        joined: The group that it joins, whose settings hold for both; None if it is the first.
+
+    Example:
+        >>> import dlopt
+        >>> check_settings(dlopt.LBFGS(), {"params": [], "lr": 0.1})
+        Traceback (most recent call last):
+        ValueError: LBFGS reads no 'lr' of a parameter group, got 0.1
+    """
+    read = settings_of(method).keys()
+    no_setting = {"params", "param_names", "name"}
+    no_setting |= {"initial_lr"} if "lr" in read else set()  # of a schedule that is taken up again
+    for key in sorted(group.keys() - read - no_setting):
+        name = type(method).__name__
+        raise ValueError(f"{name} reads no {key!r} of a parameter group, got {group[key]}")
+    for key in sorted(read & group.keys()) if joined is not None else ():
+        if joined is not None and group[key] != joined[key]:
+            raise ValueError(
+                f"there is one parameter group: {key} of what joins it must be {joined[key]}, "
+                f"as it has, or left out, got {group[key]}"
+            )
+
+
+class ParameterGroup(dict[str, Any]):
+    """A parameter group that says why it has no learning rate."""
+
+    def __missing__(self, key: str) -> Any:
+        """Raise ``ValueError``: the method has no such setting."""
+        raise ValueError(
+            f"the parameter group has no {key!r}: its method chooses its steps itself, there is "
+            "nothing to schedule; to thaw layers later, hand over all parameters at once"
+        )

@@ -1,0 +1,145 @@
+"""The parameter group: settings that are read, schedulers, and what nobody would read."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+from torch import nn
+from torch.optim import lr_scheduler
+
+import dlopt
+
+D = torch.float64
+SCHEDULERS = {
+    "step": lambda o: lr_scheduler.StepLR(o, 2),
+    "cosine": lambda o: lr_scheduler.CosineAnnealingLR(o, 5),  # ends at 0
+    "lambda": lambda o: lr_scheduler.LambdaLR(o, lambda epoch: min(1.0, epoch / 4)),  # begins at 0
+    "cyclic": lambda o: lr_scheduler.CyclicLR(o, 0.01, 0.1, step_size_up=3, cycle_momentum=True),
+    "one_cycle": lambda o: lr_scheduler.OneCycleLR(o, 0.1, total_steps=20),
+    "plateau": lambda o: lr_scheduler.ReduceLROnPlateau(o, patience=1, threshold=0.9),
+    "sequential": lambda o: lr_scheduler.SequentialLR(
+        o, [lr_scheduler.LinearLR(o), lr_scheduler.ExponentialLR(o, 0.9)], milestones=[3]
+    ),
+}
+
+
+def weights() -> nn.Parameter:
+    return nn.Parameter(torch.linspace(-1, 1, 4, dtype=D))
+
+
+def loss(p: torch.Tensor) -> torch.Tensor:
+    return torch.cosh(p).sum()
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("full_batch", [True, False])
+def test_schedulers_are_honoured_at_each_step(name: str, momentum: float, full_batch) -> None:
+    """Rates are those that torch.optim.SGD has; the update is that of equation (8.15)."""
+    p = weights()
+    method = dlopt.GradientDescent(0.1, momentum)
+    optimizer = dlopt.MethodOptimizer([p], method, full_batch=full_batch)
+    theirs = torch.optim.SGD([weights()], lr=0.1, momentum=momentum)
+    ours, reference = SCHEDULERS[name](optimizer), SCHEDULERS[name](theirs)
+    theta, velocity, rates = p.detach().clone(), torch.zeros(4, dtype=D), set()
+    for _ in range(8):
+        group = theirs.param_groups[0]
+        rates.add(group["lr"])
+        velocity = group["momentum"] * velocity - group["lr"] * torch.sinh(theta)
+        theta = theta + velocity
+        optimizer.step(lambda: loss(p))
+        torch.testing.assert_close(p.detach(), theta)
+        theirs.step()
+        for scheduler in (ours, reference):
+            scheduler.step(*([1.0] if name == "plateau" else []))
+    assert len(rates) > 1
+
+
+def test_copies_and_checkpoints_keep_the_rate_of_a_schedule() -> None:
+    p = weights()
+    optimizer = dlopt.MethodOptimizer([p], dlopt.GradientDescent(0.1))
+    scheduler = lr_scheduler.ExponentialLR(optimizer, 0.5)
+    optimizer.step(lambda: loss(p))
+    scheduler.step()
+    resumed = dlopt.MethodOptimizer([p], dlopt.GradientDescent(0.1))
+    resumed.load_state_dict(optimizer.state_dict())
+    for copied in (resumed, copy.deepcopy(optimizer), pickle.loads(pickle.dumps(optimizer))):
+        assert copied.param_groups[0]["lr"] == 0.05
+        (mine,) = copied.param_groups[0]["params"]
+        before = mine.detach().clone()
+        copied.step(lambda mine=mine: loss(mine))
+        torch.testing.assert_close(mine.detach(), before - 0.05 * torch.sinh(before))
+
+
+def test_a_group_names_settings_of_its_own() -> None:
+    p = weights()
+    group = {"params": [p], "lr": 0.5, "momentum": 0.5, "name": "all"}
+    optimizer = dlopt.MethodOptimizer([group], dlopt.GradientDescent(0.1))
+    before = p.detach().clone()
+    optimizer.step(lambda: loss(p))
+    torch.testing.assert_close(p.detach(), before - 0.5 * torch.sinh(before))
+    with pytest.raises(ValueError, match=r"learning_rate must be > 0 and finite, got -1\.0"):
+        dlopt.MethodOptimizer([{"params": [p], "lr": -1.0}], dlopt.GradientDescent())
+    optimizer.param_groups[0]["lr"] = float("nan")
+    with pytest.raises(ValueError, match="learning_rate must be > 0 and finite, got nan"):
+        optimizer.step(lambda: loss(p))
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "message"),
+    [
+        (dlopt.GradientDescent(), {"weight_decay": 0.1}, "GradientDescent reads no 'weight_decay'"),
+        (dlopt.LBFGS(), {"lr": 1.0}, r"LBFGS reads no 'lr' of a parameter group, got 1\.0"),
+        (dlopt.Newton(), {"momentum": 0.0}, "Newton reads no 'momentum'"),
+        (dlopt.BFGS(), {"initial_lr": 0.1}, "BFGS reads no 'initial_lr'"),
+    ],
+)
+def test_a_setting_that_nobody_reads_is_refused(method, settings, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        dlopt.MethodOptimizer([{"params": [weights()], **settings}], method)
+    optimizer = dlopt.MethodOptimizer([weights()], method)
+    with pytest.raises(ValueError, match=message):
+        optimizer.add_param_group({"params": [weights()], **settings})
+    assert len(optimizer.param_groups[0]["params"]) == 1
+
+
+@pytest.mark.parametrize("name", ["step", "cosine", "plateau"])
+@pytest.mark.parametrize("loaded", [False, True])
+def test_a_scheduler_is_told_that_there_is_nothing_to_schedule(name: str, loaded: bool) -> None:
+    optimizer = dlopt.MethodOptimizer([weights()], dlopt.LBFGS())
+    if loaded:
+        optimizer.load_state_dict(optimizer.state_dict())
+    with pytest.raises(ValueError, match="has no 'lr': its method chooses its steps itself"):
+        SCHEDULERS[name](optimizer)
+
+
+@pytest.mark.parametrize("method", [dlopt.LBFGS(), dlopt.GradientDescent(0.1)])
+@pytest.mark.parametrize("names", [False, True])
+def test_parameters_that_are_added_join_the_group(method, names: bool) -> None:
+    a, b = weights(), weights()
+
+    def named(p: nn.Parameter, name: str) -> list:
+        return [(name, p)] if names else [p]
+
+    optimizer = dlopt.MethodOptimizer(named(a, "a"), method, full_batch=True)
+    optimizer.step(lambda: loss(a) + loss(b))
+    before = b.detach().clone()
+    settings = {"lr": 0.1} if isinstance(method, dlopt.GradientDescent) else {}
+    optimizer.add_param_group({"params": named(b, "b"), **settings})
+    (group,) = optimizer.param_groups
+    assert group["params"] == [a, b]
+    assert group.get("param_names") == (["a", "b"] if names else None)
+    optimizer.step(lambda: loss(a) + loss(b))
+    assert bool((b.abs() < before.abs()).all())
+    with pytest.raises(ValueError, match="some parameters appear in more than one"):
+        optimizer.add_param_group({"params": named(b, "b")})
+
+
+def test_a_second_rate_is_refused() -> None:
+    optimizer = dlopt.MethodOptimizer([weights()], dlopt.GradientDescent(0.1))
+    with pytest.raises(ValueError, match=r"lr of what joins it must be 0\.1.*, got 0\.01"):
+        optimizer.add_param_group({"params": [weights()], "lr": 0.01})
+    groups = [{"params": [weights()]}, {"params": [weights()]}]
+    with pytest.raises(ValueError, match="one parameter group, got a second"):
+        dlopt.MethodOptimizer(groups, dlopt.GradientDescent(0.1))

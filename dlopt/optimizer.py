@@ -168,7 +168,6 @@ class MethodOptimizer(torch.optim.Optimizer):
                 f"got one of {theirs['name']} on {theirs.get('shapes', 'shapes it does not name')}"
             )
         super().load_state_dict(state_dict)
-        self._last = None
         self._owners = [self.param_groups[0]["params"][i] for i in theirs["trained"]]
         self._kind = _kind(self._owners)
 
@@ -216,10 +215,8 @@ class MethodOptimizer(torch.optim.Optimizer):
         """Return the state to step from: the parameters as they are, the memory as it was."""
         with f.full_precision():
             here: State = method.init(f, x)
-        memory = self.state.get(self._owners[0])
-        if not memory:
-            return here
-        return replace(here, **{name: memory[name] for name in _memory(here) if name in memory})
+        memory, names = self.state.get(self._owners[0], {}), _memory(here)
+        return replace(here, **{name: memory[name] for name in names if name in memory})
 
     def _remember(self, state: State | None) -> None:
         self._last = state

@@ -215,9 +215,8 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ("alpha = low if lowest > tiny else low + tiny", "alpha = low"),
     ],
     ("optimizer", "optimizer_checkpoints", "optimizer_changes"): [
-        ("        self._last = None\n", ""),
         ("self._remember(None if state.reason else state)", "self._remember(state)"),
-        ("for name in _memory(here) if name in memory", "for name in memory"),
+        ("for name in names if name in memory", "for name in memory"),
         ("or memory is None or not self.full_batch:", "or memory is None:"),
         ("if last is None or memory is None or not", "if last is None or not"),
         ("return last if all(torch.equal(p, part) for p, part in parts) else None", "return last"),

@@ -171,3 +171,20 @@ def test_a_method_that_raises_leaves_the_model_where_the_step_began() -> None:
     with pytest.raises(ArithmeticError):
         optimizer.step(lambda: mse_loss(net(x), y))
     assert torch.equal(flat(net), before)
+
+
+def test_an_interrupt_amid_the_copying_is_undone(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, x, y = task()
+    optimizer = dlopt.MethodOptimizer(net.parameters(), dlopt.LBFGS())
+    before, writes = flat(net), []
+
+    def interrupt() -> None:
+        writes.append(flat(net))
+        if len(writes) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch, "clear_autocast_cache", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        optimizer.step(lambda: mse_loss(net(x), y))
+    assert not torch.equal(writes[1], before)
+    assert torch.equal(flat(net), before)

@@ -228,7 +228,7 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ('for i in theirs["trained"]]', "for i in range(len(self._owners))]"),
         ("return {**super().__getstate__(), **{", "return {**{}, **{"),
     ],
-    ("module_objective",): [
+    ("module_objective", "optimizer_changes"): [
         ("            p.grad = None\n        with", "            pass\n        with"),
         ("        loss.backward()  # type", "        pass  # type"),
         ("self._written = None  # an", "pass  # an"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol, Self, TypeVar
 
 import torch
@@ -41,6 +41,12 @@ class State:
     def ended(self, reason: str) -> Self:
         """Return the same state, marked as the last one."""
         return replace(self, reason=reason)
+
+    @property
+    def memory(self) -> dict[str, Any]:
+        """What a method added, by name."""
+        plain = {field.name for field in fields(State)}
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in plain}
 
     @property
     def plain(self) -> State:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Iterable, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,7 +14,14 @@ from torch import Tensor
 from dlopt.evaluation import largest_entry, split
 from dlopt.method import Method, State
 from dlopt.module_objective import Closure, ModuleObjective
-from dlopt.parameter_group import ParameterGroup, check_settings, configured, settings_of
+from dlopt.parameter_group import (
+    ParameterGroup,
+    check_settings,
+    configured,
+    settings_of,
+    trained,
+)
+from dlopt.stopping import drowns
 
 
 class MethodOptimizer(torch.optim.Optimizer):
@@ -86,6 +93,7 @@ class MethodOptimizer(torch.optim.Optimizer):
             if not p.is_floating_point():
                 raise ValueError(f"params must be real floating-point tensors, got {p.dtype}")
         self._last: State | None = None
+        self._stuck: tuple[Method[Any], State] | None = None  # where the last step found nothing
         self._owners: list[Tensor] = []  # whose memory it is
         self._kind: list[tuple[Any, ...]] = []
         self._looked_up()
@@ -119,8 +127,9 @@ class MethodOptimizer(torch.optim.Optimizer):
 
         Returns:
             The loss before the iteration, 0-d, detached. Where it is not finite, the parameters
-            stay as they are. ``reason`` tells why an iteration made no step; the next one starts
-            the method afresh.
+            stay as they are. ``reason`` tells why an iteration made no step: "no_decrease" where
+            all that is left is rounding. The next one starts the method afresh; while the loss
+            stays what it is, there is nothing new to try, and it takes one call of the closure.
 
         Raises:
             ValueError: No closure was given, or it did not return a loss with a graph.
@@ -137,16 +146,21 @@ class MethodOptimizer(torch.optim.Optimizer):
                 if not (bool(state.value.isfinite()) and math.isfinite(largest_entry(state.grad))):
                     self.reason = "non_finite"
                     return state.value
-            loss = state.value
+                if self._is_stuck(method, state):
+                    return state.value
+            loss, afresh = state.value, not self.state.get(self._owners[0])
             with f.full_precision():
                 state = method.step(f, state)
+                found_nothing = state.reason in ("line_search", "no_decrease")
+                floor = found_nothing and drowns(f, state)
             f.write(state.x)
         except BaseException:
             f.write(start)
             raise
         finally:
             f.release()
-        self.reason = state.reason
+        self.reason = "no_decrease" if floor else state.reason
+        self._stuck = (method, state) if state.reason and (floor or afresh) else None
         self._remember(None if state.reason else state)
         return loss
 
@@ -173,7 +187,7 @@ class MethodOptimizer(torch.optim.Optimizer):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what PyTorch's own would leave out: a copy has its method, too."""
-        names = ("method", "full_batch", "reason", "_last", "_owners", "_kind")
+        names = ("method", "full_batch", "reason", "_last", "_stuck", "_owners", "_kind")
         return {**super().__getstate__(), **{name: self.__dict__[name] for name in names}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -183,11 +197,11 @@ class MethodOptimizer(torch.optim.Optimizer):
 
     def _looked_up(self) -> list[Tensor]:
         """Return the parameters to train; where they are others than before, forget."""
-        now = _trained(self.param_groups)
+        now = trained(self.param_groups[0])
         same = len(now) == len(self._owners) and all(map(operator.is_, now, self._owners))
         if not same or _kind(now) != self._kind:
-            _check(now)
-            self._owners, self._kind, self._last = now, _kind(now), None
+            self._owners, self._kind = now, _kind(now)
+            self._last = self._stuck = None
             self.state.clear()
         return now
 
@@ -206,42 +220,30 @@ class MethodOptimizer(torch.optim.Optimizer):
         last, memory = self._last, self.state.get(self._owners[0])
         if last is None or memory is None or not self.full_batch:
             return None
-        if any(memory.get(name) is not getattr(last, name) for name in _memory(last)):
+        if any(memory.get(name) is not value for name, value in last.memory.items()):
             return None
         parts = zip(self._owners, split(last.x, self._owners), strict=True)
         return last if all(torch.equal(p, part) for p, part in parts) else None
+
+    def _is_stuck(self, method: Method[Any], state: State) -> bool:
+        """Return whether here, of the same loss, the method has just found no step."""
+        if self._stuck is None or self._stuck[0] != method:
+            return False
+        x, value, grad = self._stuck[1].x, self._stuck[1].value, self._stuck[1].grad
+        same = torch.equal(value, state.value) and torch.equal(grad, state.grad)
+        return same and torch.equal(x, state.x)
 
     def _evaluated(self, method: Method[Any], f: ModuleObjective, x: Tensor) -> State:
         """Return the state to step from: the parameters as they are, the memory as it was."""
         with f.full_precision():
             here: State = method.init(f, x)
-        memory, names = self.state.get(self._owners[0], {}), _memory(here)
-        return replace(here, **{name: memory[name] for name in names if name in memory})
+        memory = self.state.get(self._owners[0], {})
+        return replace(here, **{name: memory[name] for name in here.memory if name in memory})
 
     def _remember(self, state: State | None) -> None:
         self._last = state
-        names = _memory(state) if state is not None else []
-        self.state[self._owners[0]] = {name: getattr(state, name) for name in names}
-
-
-def _memory(state: State) -> list[str]:
-    """Return the names of what a method adds to a plain state."""
-    of_every_state = {field.name for field in fields(State)}
-    return [field.name for field in fields(state) if field.name not in of_every_state]
-
-
-def _trained(groups: list[dict[str, Any]]) -> list[Tensor]:
-    return [p for p in groups[0]["params"] if p.requires_grad]
+        self.state[self._owners[0]] = {} if state is None else state.memory
 
 
 def _kind(parameters: Sequence[Tensor]) -> list[tuple[Any, ...]]:
     return [(p.shape, p.dtype, p.device) for p in parameters]
-
-
-def _check(parameters: Sequence[Tensor]) -> None:
-    """Raise ``ValueError`` unless these are parameters that a method can train."""
-    if not any(p.numel() for p in parameters):
-        raise ValueError("params must hold at least one parameter that requires grad, got none")
-    kinds = {(str(p.dtype), str(p.device)) for p in parameters}
-    if len(kinds) > 1:
-        raise ValueError(f"params must share one dtype and device, got {sorted(kinds)}")

@@ -1,4 +1,4 @@
-"""The settings that PyTorch keeps in a parameter group, and schedulers change."""
+"""The parameter group of an optimizer: what is trained, and the settings that schedulers change."""
 
 from __future__ import annotations
 
@@ -7,10 +7,34 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from torch import Tensor
+
 from dlopt.method import Method
 
 # What PyTorch calls a setting, and what a method calls it.
 _SETTINGS = {"lr": "learning_rate", "momentum": "momentum"}
+
+
+def trained(group: Mapping[str, Any]) -> list[Tensor]:
+    """Return the parameters of a group that require a gradient.
+
+    Raises:
+        ValueError: There is none, or they can't be one vector: of several dtypes or devices.
+
+    Example:
+        >>> import torch
+        >>> layer = torch.nn.Linear(2, 1)
+        >>> _ = layer.weight.requires_grad_(False)
+        >>> trained({"params": list(layer.parameters())})[0] is layer.bias
+        True
+    """
+    found: list[Tensor] = [p for p in group["params"] if p.requires_grad]
+    if not any(p.numel() for p in found):
+        raise ValueError("params must hold at least one parameter that requires grad, got none")
+    kinds = {(str(p.dtype), str(p.device)) for p in found}
+    if len(kinds) > 1:
+        raise ValueError(f"params must share one dtype and device, got {sorted(kinds)}")
+    return found
 
 
 def settings_of(method: Method[Any]) -> dict[str, float]:

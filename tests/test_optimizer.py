@@ -3,6 +3,7 @@
 import copy
 import itertools
 import warnings
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -11,6 +12,8 @@ from torch.nn.functional import mse_loss
 
 import dlopt
 from dlopt.empirical_risk import EmpiricalRisk
+from dlopt.method import State
+from dlopt.objective import Objective
 from tests.small_network import METHODS, flat, task
 
 GRADIENT_ONLY = [
@@ -285,3 +288,82 @@ def test_a_step_that_fails_is_named_and_forgets_what_was_learned() -> None:
     assert optimizer.reason == "line_search"
     assert torch.equal(weights, before)
     assert not optimizer.state[weights]
+
+
+@pytest.mark.parametrize("full_batch", [False, True])
+@pytest.mark.parametrize("name", ["conjugate_gradient", "bfgs", "lbfgs"])
+def test_at_the_floor_a_step_costs_one_call_and_says_so(name: str, full_batch: bool) -> None:
+    """A small net in single precision, long after the last digit has been found."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(1, 10), nn.Tanh(), nn.Linear(10, 1))
+    x = torch.linspace(-2, 2, 50).unsqueeze(1)
+    y, calls = torch.sin(2 * x), 0
+    optimizer = dlopt.MethodOptimizer(net.parameters(), METHODS[name], full_batch=full_batch)
+
+    def closure() -> Tensor:
+        nonlocal calls
+        calls += 1
+        return mse_loss(net(x), y)
+
+    losses, spent = [], []
+    for _ in range(4000):
+        before = calls
+        losses.append(float(optimizer.step(closure)))
+        spent.append(calls - before)
+        if len(spent) > 5 and max(spent[-5:]) == 1 and optimizer.reason:
+            break
+    assert optimizer.reason == "no_decrease"
+    assert spent[-5:] == [1] * 5
+    assert losses[-1] == losses[-6] <= 1e-4 * losses[0]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Remembering(State):
+    steps: int = 0
+
+
+@dataclass(frozen=True)
+class Stubborn:
+    """Goes down the gradient, but finds nothing from where it remembers a step, or when told so."""
+
+    finds: bool = True
+
+    def init(self, f: Objective, x: Tensor) -> Remembering:
+        return Remembering.begin(f.evaluate(x))
+
+    def step(self, f: Objective, state: Remembering) -> Remembering:
+        if state.steps or not self.finds:
+            return state.ended("line_search")
+        return state.moved(f.evaluate(state.x - 0.01 * state.grad), steps=1)
+
+
+def test_where_nothing_was_found_another_try_is_made_once_something_is_new() -> None:
+    weights = nn.Parameter(torch.ones(3, dtype=torch.float64))
+    optimizer = dlopt.MethodOptimizer([weights], Stubborn(), full_batch=True)
+    reasons = []
+    for _ in range(4):  # a memory that misleads is dropped, and the next step finds its way
+        optimizer.step(lambda: (weights**2).sum())
+        reasons.append(optimizer.reason)
+    assert reasons == ["", "line_search", "", "line_search"]
+
+    calls = 0
+
+    def closure() -> Tensor:
+        nonlocal calls
+        calls += 1
+        return (weights**2).sum() + shift
+
+    shift, optimizer.method = 0.0, Stubborn(finds=False)
+    optimizer.step(closure)
+    assert (calls, optimizer.reason) == (
+        2,
+        "line_search",
+    )  # the second asked whether it is rounding
+    optimizer.step(closure)
+    assert (calls, optimizer.reason) == (3, "line_search")  # nothing new: one call
+    shift = 1.0
+    optimizer.step(closure)
+    assert (calls, optimizer.reason) == (5, "line_search")  # another loss
+    optimizer.method = Stubborn()
+    optimizer.step(closure)
+    assert optimizer.reason == ""

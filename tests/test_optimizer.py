@@ -278,7 +278,7 @@ def test_a_step_that_fails_is_named_and_forgets_what_was_learned() -> None:
     def closure() -> Tensor:
         nonlocal rising
         rising += jump
-        return (weights**2).sum() + rising
+        return (weights**4).sum() + rising
 
     jump = 0.0
     optimizer.step(closure)
@@ -358,7 +358,7 @@ def test_where_nothing_was_found_another_try_is_made_once_something_is_new() -> 
     assert (calls, optimizer.reason) == (
         2,
         "line_search",
-    )  # the second asked whether it is rounding
+    )
     optimizer.step(closure)
     assert (calls, optimizer.reason) == (3, "line_search")  # nothing new: one call
     shift = 1.0

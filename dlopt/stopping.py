@@ -42,12 +42,14 @@ class StoppingRule:
         self._values: list[float] = []
         self._largest: list[float] = []
         self._refuted = self._wait = 0
+        self._lengths: list[float] = []  # ‖θ‖₁
 
     def __call__(self, state: State) -> str:
         """Return "gradient" or "no_decrease" where the run has converged, and else ""."""
         largest = largest_entry(state.grad)
         self._values.append(float(state.value))
         self._largest.append(largest)
+        self._lengths.append(float(torch.linalg.vector_norm(state.x, 1)))
         if len(self._values) == 1:
             self._before = state
             self._tolerance = self._grad_tol or default_share(state.x.dtype) * largest
@@ -70,8 +72,16 @@ class StoppingRule:
 
     def _stands(self, state: State) -> bool:
         """Return whether the last step changed J by no more than rounding."""
-        fell = self._values[-2] - self._values[-1] if len(self._values) > 1 else math.inf
-        return abs(fell) <= noise_of(self._before, state)
+        if len(self._values) == 1:
+            return False
+        fell = abs(self._values[-2] - self._values[-1])
+        return self._may_stand(state, fell) and fell <= noise_of(self._before, state)
+
+    def _may_stand(self, state: State, fell: float) -> bool:
+        """Return whether bounds on the noise, from one pass over the point, leave the question."""
+        eps, (before, now) = torch.finfo(state.x.dtype).eps, self._lengths[-2:]
+        most = rounding(self._values[-1], eps) + eps * self._largest[-1] * (before + now)
+        return fell <= 1.01 * most or abs(now - before) <= 2 * eps**0.45 * (before + now)
 
     def _earlier_noise(self, k: int, eps: float) -> float:
         """Return the rounding of J a few steps ago, or half-way's, where J falls as it should."""

@@ -59,7 +59,10 @@ def inner(a: Tensor, b: Tensor) -> float:
 
     In float32 already :math:`g^\top g` leaves the numbers where g is 1e24 or 1e-24.
     """
-    product, info = float(a.dot(b)), torch.finfo(a.dtype)
+    product = float(a.dot(b))
+    if 1e-30 < abs(product) < 1e38:  # within float32 by far, and nearly always
+        return product
+    info = torch.finfo(a.dtype)
     if info.tiny / info.eps <= abs(product) <= info.max:
         return product
     p, q = largest_entry(a), largest_entry(b)

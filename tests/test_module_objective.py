@@ -4,6 +4,7 @@ import gc
 import warnings
 import weakref
 from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 import torch
@@ -277,3 +278,34 @@ def test_errors_speak_of_the_closure(loss, message: str) -> None:
             dlopt.MethodOptimizer([p], METHODS[name]).step(lambda: loss(p))
     with pytest.raises(ValueError, match=r"closure must return a 1-D tensor of residuals"):
         dlopt.MethodOptimizer([p], dlopt.LevenbergMarquardt()).step(lambda: p.sum())
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads Linux's own count")
+@pytest.mark.parametrize("convention", ["returned", "backward", "create_graph"])
+def test_memory_stays_constant_over_many_steps(convention: str) -> None:
+    """Graphs that stayed alive would add half a gigabyte, a megabyte and more an evaluation."""
+    net = nn.Sequential(nn.Linear(16, 256), nn.Tanh(), nn.Linear(256, 1))
+    x = torch.randn(500, 16, generator=torch.Generator().manual_seed(0))
+    optimizer = dlopt.MethodOptimizer(net.parameters(), dlopt.LBFGS())
+
+    def closure() -> Tensor:
+        loss = mse_loss(net(x), x.sum(1, keepdim=True).sin())
+        if convention != "returned":
+            loss.backward(create_graph=convention == "create_graph")
+        return loss
+
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+    gc.disable()
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Using backward.. with create_graph=True")
+            for _ in range(50):
+                optimizer.step(closure)
+            before = resident()
+            for _ in range(250):
+                optimizer.step(closure)
+    finally:
+        gc.enable()
+    assert resident() - before < 20 * 2**20

@@ -115,7 +115,7 @@ class Newton:
         return trust_region_step(state, EigenModel.of(state.grad, H), f.curvature)
 
     def expected_decrease(self, f: Objective, state: TrustState) -> float:
-        """Return what the quadratic model promises for a full step; infinity at a saddle."""
+        """Return what the model promises within the first radius; infinity at a saddle."""
         H = f.curvature(state.x).hessian()
         if not bool(H.isfinite().all()):
             return math.inf

@@ -109,7 +109,9 @@ class StoppingRule:
             # J has lost all its digits on the way to 0. Where the gradient is rounding, too, no
             # method finds more; then what is left may be as large as the digits in between allow.
             hidden = max(enough, _VISIBLE * rounding(math.sqrt(first) * math.sqrt(last), eps))
-        gain = self._expected(self._f, state)
+        # A search that has failed belies what a method promised, if that was learned.
+        failed = state.reason == "line_search" and not self._f.hessian_products
+        gain = 0.0 if failed else self._expected(self._f, state)
         # A promise of 0 beside a gradient is none, or one whose digits are lost.
         informed = self._f.hessian_products and (gain > 0 or self._largest[-1] == 0)
         if gain <= hidden and not informed:
@@ -167,11 +169,12 @@ def curves_down(f: Objective, state: State, noise: float) -> bool:
     H = Differences(f, state)
     values, v = lanczos(H, steps=6)
     curvature = float(values[0])
-    if not curvature < -10 * H.root * float(values.abs().max()):
+    if not curvature < 0:
         return False
-    # Far enough to be seen, and to move more than the trailing digits.
-    least = math.sqrt(H.root) * (largest_entry(state.x) or 1.0)
-    step = max(least, math.sqrt(4 * noise / (-curvature * H.unit)))
+    # Far enough to be seen, and to move more than the trailing digits; but no farther than that.
+    size = largest_entry(state.x) or 1.0
+    step = min(math.sqrt(4 * noise / (-curvature * H.unit)), 0.1 * size)
+    step = max(step, math.sqrt(H.root) * size)
     return any(float(state.value) - noise > f.evaluate(state.x + s * v).J for s in (step, -step))
 
 

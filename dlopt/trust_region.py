@@ -142,6 +142,9 @@ def judge(state: State, proposed: ModelStep, at: Evaluation) -> Judgement:
     return Judgement(decrease / proposed.decrease, gained, True)
 
 
+_LONGER = 12  # times a radius grows tenfold because what a step gains drowns in rounding
+
+
 def trust_region_step(
     state: T,
     model: Callable[[float], ModelStep],
@@ -168,7 +171,9 @@ def trust_region_step(
         "non_finite" where even the shortest had no finite value.
     """
     radius, reason = state.radius, "no_decrease"
-    for _ in range(max_trials):
+    for trial in range(max_trials):
+        if not radius > 0:
+            break
         proposed = model(radius)
         length = norm(proposed.s)
         x = state.x + proposed.s
@@ -189,7 +194,11 @@ def trust_region_step(
         if judged.agreement > 1e-4 and judged.gained:
             return state.moved(at, radius=new_radius)
         if judged.drowned:
-            break
+            # On a long slope, as steep at the step's end, a first step may be too short to be seen.
+            same = norm(at.grad - state.grad) <= 0.1 * norm(state.grad)
+            if not same or radius < state.radius or new_radius <= radius or trial >= _LONGER:
+                break
+            new_radius = 10.0 * radius
         radius = new_radius
     return state.ended(reason)
 

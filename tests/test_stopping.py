@@ -300,3 +300,29 @@ def test_a_failed_search_is_at_the_floor_or_not(dtype: torch.dtype) -> None:
         state = State.begin(objective.evaluate(vector(*x, dtype=dtype)))
         assert drowns(objective, state) == floor, k
         assert objective.evaluations <= 2
+
+
+@pytest.mark.parametrize("name", ["newton", "truncated_newton"])
+@pytest.mark.parametrize("target", [2e6, 1e8])
+def test_a_first_step_too_short_to_be_seen_is_made_longer(name: str, target: float) -> None:
+    """In float32 a step of length 1 lowers (x − 2e6)² by less than its rounding."""
+    path = dlopt.minimize(lambda x: ((x - target) ** 2).sum(), torch.zeros(1), METHODS[name])
+    assert path.converged and float(path.x) == target
+    assert path.evaluations <= 20
+
+
+def test_a_failed_search_belies_what_was_learned() -> None:
+    """At the minimum to the last digit, where an old M promises much."""
+
+    def bump(x: Tensor) -> Tensor:
+        return -torch.exp(-((x - 9) ** 2).sum())
+
+    for name in ("cg", "bfgs", "lbfgs"):
+        path = dlopt.minimize(bump, torch.zeros(1, dtype=D), METHODS[name])
+        assert path.converged and float(path.value) == -1.0
+
+
+@pytest.mark.parametrize("root", [lambda x: x.abs().sum(), lambda x: (x @ x).sqrt()])
+def test_a_kink_ends_a_trust_region_without_an_error(root: Callable[[Tensor], Tensor]) -> None:
+    path = dlopt.minimize(root, vector(3, 4), dlopt.Newton(), max_steps=3000)
+    assert not path.converged and float(path.value) < 1e-50

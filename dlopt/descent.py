@@ -32,6 +32,7 @@ class LineFunction:
         slope: φ'(0).
         eps: The machine precision.
         tiny: The step that begins to move the point.
+        held: Entries that the latest trial should have moved and that stay at ε = 0; None if none.
     """
 
     def __init__(self, f: Objective, state: State, direction: Tensor) -> None:
@@ -41,15 +42,27 @@ class LineFunction:
         self.value = float(state.value)
         self.slope = inner(state.grad, direction)
         self.eps = torch.finfo(state.x.dtype).eps
+        self.held: Tensor | None = None
 
     def __call__(self, step: float) -> Trial:
         """Evaluate the objective at ``step``."""
         x = self._state.x
         # A search without end asks for steps that a float32 can't hold, and PyTorch raises.
         held = step if step <= torch.finfo(x.dtype).max else math.inf
-        at = self._f.evaluate(x.add(self._direction, alpha=held))
-        slope = inner(at.grad, self._direction) if at.finite else math.nan
+        asked = x.add(self._direction, alpha=held)
+        at = self._f.evaluate(asked)
+        slope = inner(at.grad, self._followed(asked, at.x)) if at.finite else math.nan
         return Trial(step, at.J, slope, at)
+
+    def _followed(self, asked: Tensor, at: Tensor) -> Tensor:
+        """Return the direction of the entries that went where asked; others have no slope."""
+        if at is asked:
+            return self._direction
+        start = self._state.x
+        held = (at == start) & (asked != start)
+        self.held = held if bool(held.any()) else None
+        bound = math.sqrt(self.eps) * (asked - start).abs()
+        return self._direction.where((at - asked).abs() <= bound, 0.0)
 
     @cached_property
     def tiny(self) -> float:
@@ -64,6 +77,33 @@ class LineFunction:
     def curvature(self) -> float:
         """Return ρᵀHρ, from one Hessian product."""
         return inner(self._direction, self._f.curvature(self._state.x).product(self._direction))
+
+
+class _HeldError(Exception):
+    """A trial has shown entries that the objective holds where they are."""
+
+    def __init__(self, trial: Trial, held: Tensor) -> None:
+        super().__init__()
+        self.trial, self.held = trial, held
+
+
+class _Line(LineFunction):
+    """A line for a search that has to begin anew where entries turn out to be held."""
+
+    def __init__(
+        self, f: Objective, state: State, direction: Tensor, known: Trial | None = None
+    ) -> None:
+        super().__init__(f, state, direction)
+        self._known = known
+
+    def __call__(self, step: float) -> Trial:
+        """Evaluate at ``step``, unless that is known already."""
+        if self._known is not None and step == self._known.step:
+            return self._known
+        trial = super().__call__(step)
+        if self.held is not None:
+            raise _HeldError(trial, self.held)
+        return trial
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -90,6 +130,10 @@ def search(
 ) -> Found | None:
     """Search along a direction.
 
+    A closure over parameters may move them, as one that clamps an image or masks pruned weights.
+    Entries that a trial finds held where they are leave the direction: it is then one within the
+    bounds (the projected search of Bertsekas, SIAM J. Control Optim. 20, 1982).
+
     Args:
         line_search: Chooses the step ε.
         f: The objective.
@@ -105,12 +149,18 @@ def search(
     Raises:
         ValueError: The line search returned a trial that it did not get from φ.
     """
-    phi = LineFunction(f, state, rho)
+    phi = _Line(f, state, rho)
     if not -math.inf < phi.slope < 0:
         return None
     if first is None:
         first = change / phi.slope if change < 0 else first_guess(state)
-    trial = line_search(phi, first) if 0 < first < math.inf else None
+    while True:
+        try:
+            trial = line_search(phi, first) if phi.slope < 0 and 0 < first < math.inf else None
+            break
+        except _HeldError as found:  # the line is that of the others: as steep, and no steeper
+            rho = rho.masked_fill(found.held, 0.0)
+            phi = _Line(f, state, rho, found.trial)
     if trial is None:
         return None
     if trial.at is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
@@ -11,7 +12,7 @@ from torch import distributed as dist
 from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.nn.parallel import DistributedDataParallel
 
-from dlopt.evaluation import dense, flatten, split
+from dlopt.evaluation import Evaluation, dense, flatten, split
 from dlopt.objective import Objective
 
 Closure = Callable[[], Tensor]
@@ -27,9 +28,12 @@ class ModuleObjective(Objective):
     Under ``DistributedDataParallel`` gradients are means over the processes, and so are the values
     here: all processes see one objective, the mean of theirs, and take the same decisions.
 
+    A closure may move the parameters before it computes the loss, as one that clamps an image does.
+    The point of an evaluation, its ``x``, then is where value and gradient were taken.
+
     Args:
         closure: Computes the loss, 0-d or of one element, and returns it; where it has called
-            ``backward()``, the loss may be a float.
+            ``backward()``, or where the loss is inf or NaN, it may be a float.
         parameters: The tensors that hold the point, of one dtype on one device, n numbers in all.
 
     Example:
@@ -79,10 +83,20 @@ class ModuleObjective(Objective):
             if p.grad is not None and p.grad.requires_grad:
                 p.grad = None
 
+    def _differentiate(
+        self, x: Tensor, dim: int, *, keep: bool
+    ) -> tuple[Evaluation, Tensor, Sequence[Tensor], Sequence[Tensor] | None]:
+        """Evaluate, and see where the closure did so."""
+        at, output, inputs, slopes = super()._differentiate(x, dim, keep=keep)
+        here = self.point()
+        self._written = x if torch.equal(here, x) else here
+        return at._replace(x=self._written), output, inputs, slopes
+
     def _forward(
         self, x: Tensor, keep: bool
     ) -> tuple[Tensor, Sequence[Tensor], Sequence[Tensor] | None]:
         self.write(x)
+        self._written = None  # the closure may move them
         for p in self._parameters:
             p.grad = None
         with _replicas() as replicas, self._autocast(True):
@@ -94,7 +108,8 @@ class ModuleObjective(Objective):
                 "over the processes: take one that needs gradients only, such as LBFGS()"
             )
         slopes = None if all(p.grad is None for p in self._parameters) else self._gradients()
-        if isinstance(output, float) and slopes is not None:  # what torch's LBFGS takes
+        known = slopes is not None or (isinstance(output, float) and not math.isfinite(output))
+        if isinstance(output, float) and known:  # what torch's LBFGS takes
             output = torch.as_tensor(output, device=x.device)
         if self._dim == 0 and isinstance(output, Tensor) and output.numel() == 1:
             output = output.reshape(())

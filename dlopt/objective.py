@@ -154,5 +154,6 @@ class Objective:
             raise ValueError(f"{must} {wanted}, got shape {tuple(output.shape)}")
         if not output.is_floating_point():
             raise ValueError(f"{must} a real floating-point tensor, got {output.dtype}")
-        if needs_graph and not output.requires_grad:
+        # Outside its domain a loss may be a constant: inf, to say that it has no value there.
+        if needs_graph and not output.requires_grad and bool(output.isfinite().all()):
             raise ValueError(f"{self._function} through autograd, got a result without a graph")

@@ -123,6 +123,10 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ("return Found(trial.at, trial.step * phi.slope)", "return Found(trial.at, trial.step)"),
         ("return min(reach, drop) if drop > 0 else reach", "return reach"),
         ("return state.ended(afresh.reason) if afresh.reason else afresh", "return afresh"),
+        ("(at - asked).abs() <= bound, 0.0)", "(at - asked).abs() >= 0, 0.0)"),
+        ("        if self.held is not None:", "        if False:"),
+        ("if phi.slope < 0 and 0 < first", "if 0 < first"),
+        ("phi = _Line(f, state, rho, found.trial)", "phi = _Line(f, state, rho)"),
     ],
     ("secant",): [
         ("if abs(before - after) > noise:", "if True:"),
@@ -234,7 +238,10 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ('for i in theirs["trained"]]', "for i in range(len(self._owners))]"),
         ("return {**super().__getstate__(), **{", "return {**{}, **{"),
     ],
-    ("module_objective", "optimizer_changes"): [
+    ("module_objective", "optimizer_changes", "moving_closures"): [
+        ("self._written = x if torch.equal(here, x) else here", "self._written = x"),
+        ("self._written = None  # the closure", "pass  # the closure"),
+        ("not math.isfinite(output))", "False)"),
         ("            p.grad = None\n        with", "            pass\n        with"),
         ("        loss.backward()  # type", "        pass  # type"),
         ("self._written = None  # an", "pass  # an"),

@@ -10,8 +10,9 @@ from torch import Tensor
 
 import dlopt
 from dlopt.descent import LineFunction, first_guess, restarted, search
+from dlopt.evaluation import Evaluation
 from dlopt.lesson.problems import rosenbrock
-from dlopt.line_search import Trial, backtracking, exact_quadratic, strong_wolfe
+from dlopt.line_search import Trial, backtracking, exact_quadratic, strong_wolfe, weak_wolfe
 from dlopt.method import State
 from dlopt.objective import Objective
 
@@ -164,3 +165,48 @@ def test_the_tiny_step_moves_the_entry_that_is_moved_most_by_a_unit_in_the_last_
     assert LineFunction(f, state, torch.zeros(2, dtype=torch.float64)).tiny == 0
     zero = LineFunction(f, at(f, 4.0, 0.0), torch.tensor([0.0, 1.0], dtype=torch.float64))
     assert zero.tiny == pytest.approx(4 * eps**1.5)  # an entry of 0 has a size, too
+
+
+class Clamped(Objective):
+    """Distances to a point outside, where entries are clamped to [0, 1] before they count."""
+
+    def __init__(self, *c: float) -> None:
+        self.c, self.asked = torch.tensor(c, dtype=torch.float64), []
+        super().__init__(lambda x: (x - self.c).square().sum())
+
+    def evaluate(self, x: Tensor) -> Evaluation:
+        self.asked.append(x)
+        inside = x.clamp(0, 1)
+        return super().evaluate(x if torch.equal(inside, x) else inside)
+
+
+def test_slopes_are_those_of_the_entries_that_followed() -> None:
+    f = Clamped(3.0, 0.5, -1.0)
+    start = at(f, 0.5, 0.0, 0.5)
+    phi = LineFunction(f, start, -start.grad)  # (5, 1, -3)
+    assert phi(0.05).slope == pytest.approx(2 * (0.75 - 3) * 5 + 2 * (0.05 - 0.5) + 2 * 1.35 * -3)
+    trial = phi(0.25)  # the first and the last entry end at their bounds
+    assert trial.slope == pytest.approx(2 * (0.25 - 0.5) * 1)
+    assert trial.value == pytest.approx(4 + 0.25**2 + 1)
+    assert phi.held is None
+
+
+@pytest.mark.parametrize("line_search", [strong_wolfe, weak_wolfe, backtracking])
+def test_entries_that_are_held_leave_the_direction(line_search) -> None:
+    """Their slopes, a million times the others', would ask for a decrease that isn't there."""
+    f = Clamped(1e3, 0.3, -1e3)
+    start = at(f, 1.0, 0.9, 0.0)
+    f.asked.clear()
+    found = search(line_search, f, start, -start.grad, first=0.4)
+    assert found.at.x[[0, 2]].tolist() == [1.0, 0.0]
+    assert float(found.at.x[1]) == pytest.approx(0.9 - 0.4 * 1.2)
+    assert found.change == pytest.approx(-0.4 * 1.2**2)
+    assert len(f.asked) == 1  # what was known of the trial holds for the new line
+
+
+def test_where_all_is_held_there_is_no_step() -> None:
+    f = Clamped(3.0, -1.0)
+    start = at(f, 1.0, 0.0)
+    f.asked.clear()
+    assert search(strong_wolfe, f, start, -start.grad, first=0.1) is None
+    assert len(f.asked) == 1

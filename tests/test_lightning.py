@@ -147,6 +147,37 @@ def test_layers_are_thawed_by_a_finetuning_callback(method, added: bool, tmp_pat
     assert module.losses == sorted(module.losses, reverse=True)
 
 
+class ThawFrom(Thaw):
+    """A callback that may be taken up again: what is thawed follows from the epoch alone."""
+
+    def finetune_function(self, module, epoch: int, optimizer: dlopt.MethodOptimizer) -> None:
+        if epoch >= 3:
+            self.make_trainable(module.net[0])
+
+
+@pytest.mark.parametrize("saved_after", [2, 3, 4, 5])
+@pytest.mark.parametrize("name", METHODS)
+def test_fine_tuning_resumes_before_and_after_layers_are_thawed(
+    name: str, saved_after: int, tmp_path
+) -> None:
+    loader = DataLoader(data(), batch_size=90)
+
+    def fitted(epochs: int, start: object = None) -> tuple[Partly, lightning.Trainer]:
+        lightning.seed_everything(0, verbose=False)
+        module = Partly(METHODS[name], every=True)
+        run = trainer(epochs, tmp_path, [ThawFrom(added=False)])
+        run.fit(module, loader, ckpt_path=start)
+        return module, run
+
+    whole, _ = fitted(8)
+    _, half = fitted(saved_after)
+    half.save_checkpoint(tmp_path / "half.ckpt")
+    resumed, _ = fitted(8, tmp_path / "half.ckpt")
+    assert len(resumed.losses) == 8 - saved_after
+    assert resumed.losses == pytest.approx(whole.losses[saved_after:], rel=1e-5)
+    assert whole.losses == sorted(whole.losses, reverse=True)
+
+
 def test_a_scheduler_of_a_trainer_is_honoured(tmp_path) -> None:
     class Scheduled(Classifier):
         def configure_optimizers(self):

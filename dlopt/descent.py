@@ -132,7 +132,7 @@ def search(
 
     A closure over parameters may move them, as one that clamps an image or masks pruned weights.
     Entries that a trial finds held where they are leave the direction: it is then one within the
-    bounds (the projected search of Bertsekas, SIAM J. Control Optim. 20, 1982).
+    bounds (compare the projected search of Bertsekas, SIAM J. Control Optim. 20, 1982).
 
     Args:
         line_search: Chooses the step ε.
@@ -149,18 +149,18 @@ def search(
     Raises:
         ValueError: The line search returned a trial that it did not get from φ.
     """
-    phi = _Line(f, state, rho)
-    if not -math.inf < phi.slope < 0:
-        return None
-    if first is None:
-        first = change / phi.slope if change < 0 else first_guess(state)
+    known = None
     while True:
+        phi = _Line(f, state, rho, known)
+        if not -math.inf < phi.slope < 0:
+            return None
+        if first is None:
+            first = change / phi.slope if change < 0 else first_guess(state)
         try:
-            trial = line_search(phi, first) if phi.slope < 0 and 0 < first < math.inf else None
+            trial = line_search(phi, first) if 0 < first < math.inf else None
             break
-        except _HeldError as found:  # the line is that of the others: as steep, and no steeper
-            rho = rho.masked_fill(found.held, 0.0)
-            phi = _Line(f, state, rho, found.trial)
+        except _HeldError as found:  # the line goes on with the other entries, less steep
+            rho, known = rho.masked_fill(found.held, 0.0), found.trial
     if trial is None:
         return None
     if trial.at is None:

@@ -125,8 +125,7 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ("return state.ended(afresh.reason) if afresh.reason else afresh", "return afresh"),
         ("(at - asked).abs() <= bound, 0.0)", "(at - asked).abs() >= 0, 0.0)"),
         ("        if self.held is not None:", "        if False:"),
-        ("if phi.slope < 0 and 0 < first", "if 0 < first"),
-        ("phi = _Line(f, state, rho, found.trial)", "phi = _Line(f, state, rho)"),
+        ("found.held, 0.0), found.trial", "found.held, 0.0), None"),
     ],
     ("secant",): [
         ("if abs(before - after) > noise:", "if True:"),

@@ -47,7 +47,11 @@ class ModuleObjective(Objective):
     _name = "closure"
     _function = "the loss that closure returns must depend on the parameters"
 
-    def __init__(self, closure: Closure, parameters: Sequence[Tensor]) -> None:
+    def __init__(self, closure: Closure | None, parameters: Sequence[Tensor]) -> None:
+        if closure is None:
+            raise ValueError("closure must compute and return the loss, got None")
+        if torch.is_inference_mode_enabled():
+            raise ValueError("a step needs gradients, which torch.inference_mode() doesn't allow")
         super().__init__(closure)
         self._parameters = parameters
         self._written: Tensor | None = None
@@ -75,6 +79,11 @@ class ModuleObjective(Objective):
             p.detach().copy_(value)
         torch.clear_autocast_cache()  # it holds copies of the old numbers in half precision
         self._written = x
+
+    def restore(self, x: Tensor) -> None:
+        """Copy ``x`` into the parameters, whatever a closure or an interrupt has made of them."""
+        self._written = None
+        self.write(x)
 
     def release(self) -> None:
         """Let go of all graphs; a gradient with a graph and its parameter hold each other."""
@@ -110,7 +119,7 @@ class ModuleObjective(Objective):
         slopes = None if all(p.grad is None for p in self._parameters) else self._gradients()
         known = slopes is not None or (isinstance(output, float) and not math.isfinite(output))
         if isinstance(output, float) and known:  # what torch's LBFGS takes
-            output = torch.as_tensor(output, device=x.device)
+            output = torch.as_tensor(output, dtype=torch.float64, device=x.device)
         if self._dim == 0 and isinstance(output, Tensor) and output.numel() == 1:
             output = output.reshape(())
         if keep and slopes is not None and not any(g.requires_grad for g in slopes):

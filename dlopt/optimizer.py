@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from dlopt.parameter_group import (
     ParameterGroup,
     check_settings,
     configured,
+    kinds,
     settings_of,
     trained,
 )
@@ -41,9 +42,8 @@ class MethodOptimizer(torch.optim.Optimizer):
     Parameters may have any shape. Which of them are trained, those that require a gradient, is
     looked up at every step; where that changes, what the method has learned is dropped.
 
-    A method with a learning rate (``GradientDescent``) reads it, and its momentum, from ``lr`` and
-    ``momentum`` of the parameter group at each step, so that schedulers work. The other methods
-    choose their steps themselves: a scheduler has nothing to set, and is told so.
+    ``GradientDescent`` reads ``lr`` and ``momentum`` of the parameter group at each step, so that
+    schedulers work. The other methods choose their steps themselves, and say so.
 
     On several processes (``torchrun``) wrap the model in ``DistributedDataParallel`` and return
     each process's own mean loss over its share of the data. Losses are averaged as gradients are,
@@ -60,9 +60,8 @@ class MethodOptimizer(torch.optim.Optimizer):
             gradient. By default each step evaluates anew, since a new minibatch has its own.
 
     Raises:
-        ValueError: ``params`` is empty, holds groups with different settings or with one that
-            nobody reads, or tensors that are not real floating-point numbers of one dtype on one
-            device.
+        ValueError: ``params`` is empty, holds several groups or a setting that nobody reads, or
+            tensors that are not real floating-point numbers of one dtype on one device.
 
     Example:
         >>> import torch, dlopt
@@ -127,16 +126,14 @@ class MethodOptimizer(torch.optim.Optimizer):
 
         Returns:
             The loss before the iteration, 0-d, detached. Where it is not finite, the parameters
-            stay as they are. ``reason`` tells why an iteration made no step: "no_decrease" where
-            all that is left is rounding. The next one starts the method afresh; while the loss
-            stays what it is, there is nothing new to try, and it takes one call of the closure.
+            stay as they are. ``reason`` tells why an iteration made no step, "no_decrease" if what
+            is left is rounding. The next one starts afresh; where nothing is new, by one call.
 
         Raises:
             ValueError: No closure was given, or it did not return a loss with a graph.
-            BaseException: What the closure raised; the parameters are where the step began.
+            BaseException: What the closure raised; the parameters are back where they were.
         """
-        if closure is None:
-            raise ValueError("closure must compute and return the loss, got None")
+        self.reason = ""
         f = ModuleObjective(closure, self._looked_up())
         method, state = configured(self.method, self.param_groups[0]), self._reusable()
         start = f.point() if state is None else state.x
@@ -145,22 +142,26 @@ class MethodOptimizer(torch.optim.Optimizer):
                 state = self._evaluated(method, f, start)
                 if not (bool(state.value.isfinite()) and math.isfinite(largest_entry(state.grad))):
                     self.reason = "non_finite"
+                    f.restore(start)
                     return state.value
                 if self._is_stuck(method, state):
                     return state.value
+            # Where a method failed without a memory, it fails again; with one, it may have misled.
             loss, afresh = state.value, not self.state.get(self._owners[0])
             with f.full_precision():
                 state = method.step(f, state)
-                found_nothing = state.reason in ("line_search", "no_decrease")
-                floor = found_nothing and drowns(f, state)
+                if state.reason in ("line_search", "no_decrease"):  # a method does not know which
+                    floor = drowns(f, state)
+                    state = state.ended("no_decrease" if floor else "line_search")
             f.write(state.x)
         except BaseException:
-            f.write(start)
+            f.restore(start)
             raise
         finally:
             f.release()
-        self.reason = "no_decrease" if floor else state.reason
-        self._stuck = (method, state) if state.reason and (floor or afresh) else None
+        self.reason = state.reason
+        stuck = state.reason == "no_decrease" or (state.reason and afresh)
+        self._stuck = (method, state) if stuck else None
         self._remember(None if state.reason else state)
         return loss
 
@@ -176,14 +177,15 @@ class MethodOptimizer(torch.optim.Optimizer):
         """
         ours, theirs = self._label(), state_dict.get("method")
         theirs = theirs if isinstance(theirs, dict) else {"name": "another optimizer"}
-        if any(ours[key] != theirs.get(key) for key in ("name", "shapes")):
+        same = all(ours[key] == theirs.get(key) for key in ("name", "shapes"))
+        if not (same and "trained" in theirs):
             raise ValueError(
                 f"state_dict must be of {ours['name']} on parameters of shapes {ours['shapes']}, "
                 f"got one of {theirs['name']} on {theirs.get('shapes', 'shapes it does not name')}"
             )
         super().load_state_dict(state_dict)
         self._owners = [self.param_groups[0]["params"][i] for i in theirs["trained"]]
-        self._kind = _kind(self._owners)
+        self._kind = kinds(self._owners)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what PyTorch's own would leave out: a copy has its method, too."""
@@ -199,8 +201,8 @@ class MethodOptimizer(torch.optim.Optimizer):
         """Return the parameters to train; where they are others than before, forget."""
         now = trained(self.param_groups[0])
         same = len(now) == len(self._owners) and all(map(operator.is_, now, self._owners))
-        if not same or _kind(now) != self._kind:
-            self._owners, self._kind = now, _kind(now)
+        if not same or kinds(now) != self._kind:
+            self._owners, self._kind = now, kinds(now)
             self._last = self._stuck = None
             self.state.clear()
         return now
@@ -226,12 +228,15 @@ class MethodOptimizer(torch.optim.Optimizer):
         return last if all(torch.equal(p, part) for p, part in parts) else None
 
     def _is_stuck(self, method: Method[Any], state: State) -> bool:
-        """Return whether here, of the same loss, the method has just found no step."""
+        """Return whether here, of the same loss, the method has just found no step; say why."""
         if self._stuck is None or self._stuck[0] != method:
             return False
-        x, value, grad = self._stuck[1].x, self._stuck[1].value, self._stuck[1].grad
-        same = torch.equal(value, state.value) and torch.equal(grad, state.grad)
-        return same and torch.equal(x, state.x)
+        there = self._stuck[1]
+        same = torch.equal(there.value, state.value) and torch.equal(there.grad, state.grad)
+        if not (same and torch.equal(there.x, state.x)):
+            return False
+        self.reason = there.reason
+        return True
 
     def _evaluated(self, method: Method[Any], f: ModuleObjective, x: Tensor) -> State:
         """Return the state to step from: the parameters as they are, the memory as it was."""
@@ -243,7 +248,3 @@ class MethodOptimizer(torch.optim.Optimizer):
     def _remember(self, state: State | None) -> None:
         self._last = state
         self.state[self._owners[0]] = {} if state is None else state.memory
-
-
-def _kind(parameters: Sequence[Tensor]) -> list[tuple[Any, ...]]:
-    return [(p.shape, p.dtype, p.device) for p in parameters]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from dlopt.method import Method
@@ -37,6 +38,11 @@ def trained(group: Mapping[str, Any]) -> list[Tensor]:
     return found
 
 
+def kinds(parameters: Sequence[Tensor]) -> list[tuple[torch.Size, torch.dtype, torch.device]]:
+    """Return what has to stay the same for a memory of these parameters to be one."""
+    return [(p.shape, p.dtype, p.device) for p in parameters]
+
+
 def settings_of(method: Method[Any]) -> dict[str, float]:
     """Return those settings of a method that PyTorch has a name for, by that name.
 
@@ -60,10 +66,12 @@ def configured(method: Method[Any], group: Mapping[str, Any]) -> Method[Any]:
         GradientDescent(learning_rate=0.1, momentum=0.9)
     """
     old = settings_of(method)
+    if not old:
+        check_settings(method, group)  # one may have been written into the group
     now = {key: float(group[key]) for key in old}
     if now == old:
         return method
-    if now.get("lr") == 0:  # where schedules begin or end; the least number moves nothing, either
+    if now.get("lr") == 0:  # where schedules begin or end; the least number adds nothing, either
         now["lr"] = sys.float_info.min
     changed: Method[Any] = replace(
         method,  # type: ignore[type-var]
@@ -90,7 +98,8 @@ def check_settings(
     """
     read = settings_of(method).keys()
     no_setting = {"params", "param_names", "name"}
-    no_setting |= {"initial_lr"} if "lr" in read else set()  # of a schedule that is taken up again
+    if "lr" in read:  # what a schedule that is taken up again has written there
+        no_setting |= {"initial_lr", "max_lr", "min_lr", "base_momentum", "max_momentum"}
     for key in sorted(group.keys() - read - no_setting):
         name = type(method).__name__
         raise ValueError(f"{name} reads no {key!r} of a parameter group, got {group[key]}")

@@ -229,8 +229,12 @@ def drowns(f: Objective, state: State) -> bool:
     """Return whether what a step down the gradient can gain is rounding: one evaluation.
 
     A search that finds nothing may be at the floor; or at a kink, or misled by a wrong gradient.
+    Where the gradient is exactly zero, a few more look for a way down, as from a hilltop.
     """
-    return left_to_gain(f, state, 0.0, most=1) <= _VISIBLE * noise_of(state, state)
+    noise = _VISIBLE * noise_of(state, state)
+    if not bool(state.grad.any()):
+        return not curves_down(f, state, noise)
+    return left_to_gain(f, state, 0.0, most=1) <= noise
 
 
 def disagreement(before: State, after: State | Evaluation) -> float:

@@ -188,3 +188,79 @@ def test_an_interrupt_amid_the_copying_is_undone(monkeypatch: pytest.MonkeyPatch
         optimizer.step(lambda: mse_loss(net(x), y))
     assert not torch.equal(writes[1], before)
     assert torch.equal(flat(net), before)
+
+
+# What is said at the end
+
+
+@pytest.mark.parametrize("name", ["newton", "lbfgs", "bfgs", "conjugate_gradient"])
+def test_a_kink_is_no_floor(name: str) -> None:
+    """Along an edge of the larger of two bowls the slope breaks, and nothing is rounding."""
+    p = nn.Parameter(torch.tensor([3.0, 2.0], dtype=D))
+    optimizer = dlopt.MethodOptimizer([p], METHODS[name])
+    for _ in range(60):
+        loss = optimizer.step(lambda: torch.maximum((p[0] - 1) ** 2, (p[0] + 1) ** 2) + p[1] ** 2)
+        if optimizer.reason:
+            break
+    assert optimizer.reason == "line_search" or float(loss) == 1.0
+
+
+@pytest.mark.parametrize("name", ["lbfgs", "bfgs", "conjugate_gradient", "steepest_descent"])
+def test_a_hilltop_is_no_floor_and_the_bottom_is_one(name: str) -> None:
+    for start, reason in ((0.0, "line_search"), (torch.pi, "no_decrease")):
+        p = nn.Parameter(torch.full((2,), start, dtype=D))
+        optimizer = dlopt.MethodOptimizer([p], METHODS[name])
+        for _ in range(3):
+            optimizer.step(lambda p=p: torch.cos(p).sum())
+        assert optimizer.reason == reason
+
+
+def test_what_a_closure_did_before_it_raised_or_gave_no_number_is_undone() -> None:
+    p = nn.Parameter(torch.tensor([1.0, 2.0], dtype=D))
+    optimizer = dlopt.MethodOptimizer([p], dlopt.LBFGS(), full_batch=True)
+
+    def closure() -> Tensor:
+        if fault:
+            with torch.no_grad():
+                p.add_(1.0)
+        if fault == "interrupt":
+            raise KeyboardInterrupt
+        return (p**2).sum() * (float("nan") if fault else 1.0)
+
+    fault = ""
+    optimizer.step(closure)
+    before = p.detach().clone()
+    for fault in ("interrupt", "nan"):
+        if fault == "interrupt":
+            with pytest.raises(KeyboardInterrupt):
+                optimizer.step(closure)
+        else:
+            optimizer.full_batch = False
+            assert bool(optimizer.step(closure).isnan())
+        assert torch.equal(p, before)
+
+
+def test_a_reason_is_that_of_the_last_step() -> None:
+    p = nn.Parameter(torch.ones(2, dtype=D))
+    optimizer = dlopt.MethodOptimizer([p], dlopt.LBFGS())
+    reasons = []
+    for factor in (1.0, 1.0, 1.0, 1.0, float("nan"), 1.0, 1.0):
+        optimizer.step(lambda factor=factor: factor * (p**2).sum())
+        reasons.append(optimizer.reason)
+    assert reasons[2:] == ["no_decrease"] * 2 + ["non_finite"] + ["no_decrease"] * 2
+
+
+def test_a_loss_returned_as_a_number_keeps_its_digits() -> None:
+    p = nn.Parameter(torch.tensor([1e25], dtype=D))
+
+    def closure() -> float:
+        p.grad = None
+        loss = (p**2).sum()
+        loss.backward()
+        return loss.item()
+
+    optimizer = dlopt.MethodOptimizer([p], dlopt.LBFGS())
+    assert float(optimizer.step(closure)) == 1e25**2
+    assert optimizer.reason == ""
+    with torch.inference_mode(), pytest.raises(ValueError, match="inference_mode"):
+        optimizer.step(closure)

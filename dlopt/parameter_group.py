@@ -92,9 +92,12 @@ def check_settings(
 
     Example:
         >>> import dlopt
-        >>> check_settings(dlopt.LBFGS(), {"params": [], "lr": 0.1})
-        Traceback (most recent call last):
-        ValueError: LBFGS reads no 'lr' of a parameter group, got 0.1
+        >>> check_settings(dlopt.GradientDescent(0.5), {"params": [], "lr": 0.1})
+        >>> try:
+        ...     check_settings(dlopt.LBFGS(), {"params": [], "lr": 0.1})
+        ... except ValueError as error:
+        ...     print(error)
+        LBFGS reads no 'lr' of a parameter group, got 0.1
     """
     read = settings_of(method).keys()
     no_setting = {"params", "param_names", "name"}

@@ -133,23 +133,40 @@ class HasProducts(Protocol):
         ...
 
 
-def lanczos(H: HasProducts, steps: int = 20) -> tuple[Tensor, Tensor]:
-    """Return the Ritz values of H, ascending, and the vector of the least, from few products."""
+def lanczos(
+    H: HasProducts, steps: int = 20, known: Sequence[tuple[Tensor, Tensor]] = ()
+) -> tuple[Tensor, Tensor]:
+    """Return the Ritz values of H, ascending, and the vector of the least, from few products.
+
+    Args:
+        H: What is asked for products, ``steps`` at most.
+        steps: The most products.
+        known: Vectors and their products, whose span is searched as well.
+    """
     x = H.at.x
-    n = len(x)
-    # Any start will do that is not orthogonal to what is sought; a fixed one keeps runs equal.
-    v = torch.cos(torch.arange(1, n + 1, dtype=x.dtype, device=x.device))
     basis: list[Tensor] = []
     products: list[Tensor] = []
-    for _ in range(min(steps, n)):
+
+    def add(v: Tensor, Hv: Tensor | None = None) -> bool:
         before = norm(v)
-        for b in basis * 2:  # twice, against rounding
-            v = v - b.dot(v) * b
+        for b, Hb in [*zip(basis, products, strict=True)] * 2:  # twice, against rounding
+            share = b.dot(v)
+            v = v - share * b
+            Hv = None if Hv is None else Hv - share * Hb
         length = norm(v)
         if not length > 1e-10 * before:
-            break
+            return False
         basis.append(v / length)
-        products.append(H.product(basis[-1]))
+        products.append(H.product(basis[-1]) if Hv is None else Hv / length)
+        return True
+
+    for v, Hv in list(known):
+        add(v, Hv)
+    # Any start will do that is not orthogonal to what is sought; a fixed one keeps runs equal.
+    v = torch.cos(torch.arange(1, len(x) + 1, dtype=x.dtype, device=x.device))
+    for _ in range(min(steps, len(x) - len(basis))):
+        if not add(v):
+            break
         v = products[-1]
     V, HV = torch.stack(basis), torch.stack(products)
     T = V @ HV.T

@@ -42,6 +42,7 @@ class StoppingRule:
         self._values: list[float] = []
         self._largest: list[float] = []
         self._refuted = self._wait = 0
+        self._saddle = False  # whether the last gradient of zero was that of a saddle
         self._lengths: list[float] = []  # ‖θ‖₁
 
     def __call__(self, state: State) -> str:
@@ -114,13 +115,17 @@ class StoppingRule:
         gain = 0.0 if failed else self._expected(self._f, state)
         # A promise of 0 beside a gradient is none, or one whose digits are lost.
         informed = self._f.hessian_products and (gain > 0 or self._largest[-1] == 0)
+        H = Differences(self._f, state)
         if gain <= hidden and not informed:
-            gain = max(gain, left_to_gain(self._f, state, hidden))
+            gain = max(gain, left_to_gain(H, hidden))
         if not (gain <= enough or (gain <= hidden and is_rounding(self._f, state))):
             return False
         # A search that failed along a gradient has seen one: no run straight into a saddle.
-        seen = informed or (state.reason == "line_search" and self._largest[-1] > 0)
-        return bool(seen) or not curves_down(self._f, state, enough)
+        failed = state.reason == "line_search" and self._largest[-1] > 0
+        if informed or (failed and not self._saddle):
+            return True
+        self._saddle = curves_down(H, enough)
+        return not self._saddle
 
 
 class Differences:
@@ -137,14 +142,16 @@ class Differences:
         unit: ‖g‖∞. Of J over it squares neither overflow nor vanish.
         at: J over the unit, and its gradient.
         root: The error of a product, relative to the stiffest direction.
+        known: The vectors multiplied so far, and their products.
     """
 
     def __init__(self, f: Objective, state: State) -> None:
-        self._f, x = f, state.x
+        self.f, x = f, state.x
         self.unit = largest_entry(state.grad) or 1.0
         J = float(state.value) / self.unit
         self.at = Evaluation(x, state.value / self.unit, state.grad / self.unit, J, finite=True)
         self.root = math.sqrt(torch.finfo(x.dtype).eps)
+        self.known: list[tuple[Tensor, Tensor]] = []
         self._size = x.abs().clamp(min=self.root * largest_entry(x) or self.root)
 
     def product(self, v: Tensor) -> Tensor:
@@ -152,33 +159,33 @@ class Differences:
         fastest = largest_entry(v.abs() / self._size)
         if not fastest > 0:
             return torch.full_like(v, math.nan)
-        moved = self._f.evaluate(self.at.x.add(v, alpha=self.root / fastest))
-        return (moved.grad / self.unit - self.at.grad) * (fastest / self.root)
+        moved = self.f.evaluate(self.at.x.add(v, alpha=self.root / fastest))
+        self.known.append((v, (moved.grad / self.unit - self.at.grad) * (fastest / self.root)))
+        return self.known[-1][1]
 
 
-def curves_down(f: Objective, state: State, noise: float) -> bool:
-    """Return whether a gradient of zero is that of a saddle: eight evaluations at most.
+def curves_down(H: Differences, noise: float, most: int = 16) -> bool:
+    """Return whether a gradient of zero is that of a saddle: two evaluations beside the products.
 
     First derivatives alone see nothing of the way down; so it is looked for, and tried.
 
     Args:
-        f: The objective.
-        state: Where to look.
+        H: The Hessian where to look; what it knows already is used.
         noise: How much of J is rounding, in its units.
+        most: The most products, those that are known included.
     """
-    H = Differences(f, state)
-    values, v = lanczos(H, steps=6)
+    values, v = lanczos(H, most - len(H.known), H.known)
     curvature = float(values[0])
     if not curvature < 0:
         return False
     # Far enough to be seen, and to move more than the trailing digits; but no farther than that.
-    size = largest_entry(state.x) or 1.0
+    J, size = float(H.at.value) * H.unit, largest_entry(H.at.x) or 1.0
     step = min(math.sqrt(4 * noise / (-curvature * H.unit)), 0.1 * size)
     step = max(step, math.sqrt(H.root) * size)
-    return any(float(state.value) - noise > f.evaluate(state.x + s * v).J for s in (step, -step))
+    return any(J - noise > H.f.evaluate(H.at.x + s * v).J for s in (step, -step))
 
 
-def left_to_gain(f: Objective, state: State, enough: float, most: int = 10) -> float:
+def left_to_gain(H: Differences, enough: float, most: int = 10) -> float:
     r"""Estimate how much J can still fall, by a few steps of conjugate gradients on its model.
 
     Each product :math:`Hd \approx (\nabla J(\theta + hd) - g)/h` takes one evaluation, so that it
@@ -186,18 +193,16 @@ def left_to_gain(f: Objective, state: State, enough: float, most: int = 10) -> f
     narrow valley. Curvature below what the difference can resolve counts as that.
 
     Args:
-        f: The objective.
-        state: Where to look.
+        H: The Hessian where to look, and the gradient.
         enough: Stop as soon as so much is found, in the units of J.
         most: The most products.
 
     Returns:
         The decrease of the model, in the units of J; infinity where J can't be evaluated nearby.
     """
-    if not bool(state.grad.any()):
-        return 0.0
-    H = Differences(f, state)
     g, root = H.at.grad, H.root
+    if not bool(g.any()):
+        return 0.0
     r, d = g, -g
     rr, gain, stiffest = float(g.dot(g)), 0.0, 0.0
     for _ in range(min(most, len(g))):
@@ -231,10 +236,10 @@ def drowns(f: Objective, state: State) -> bool:
     A search that finds nothing may be at the floor; or at a kink, or misled by a wrong gradient.
     Where the gradient is exactly zero, a few more look for a way down, as from a hilltop.
     """
-    noise = _VISIBLE * noise_of(state, state)
+    noise, H = _VISIBLE * noise_of(state, state), Differences(f, state)
     if not bool(state.grad.any()):
-        return not curves_down(f, state, noise)
-    return left_to_gain(f, state, 0.0, most=1) <= noise
+        return not curves_down(H, noise, most=6)
+    return left_to_gain(H, 0.0, most=1) <= noise
 
 
 def disagreement(before: State, after: State | Evaluation) -> float:

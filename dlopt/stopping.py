@@ -115,7 +115,7 @@ class StoppingRule:
         gain = 0.0 if failed else self._expected(self._f, state)
         # A promise of 0 beside a gradient is none, or one whose digits are lost.
         informed = self._f.hessian_products and (gain > 0 or self._largest[-1] == 0)
-        H = Differences(self._f, state)
+        H = Differences(self._f, state, self._before)
         if gain <= hidden and not informed:
             gain = max(gain, left_to_gain(H, hidden))
         if not (gain <= enough or (gain <= hidden and is_rounding(self._f, state))):
@@ -145,14 +145,17 @@ class Differences:
         known: The vectors multiplied so far, and their products.
     """
 
-    def __init__(self, f: Objective, state: State) -> None:
+    def __init__(self, f: Objective, state: State, before: State | None = None) -> None:
         self.f, x = f, state.x
         self.unit = largest_entry(state.grad) or 1.0
         J = float(state.value) / self.unit
         self.at = Evaluation(x, state.value / self.unit, state.grad / self.unit, J, finite=True)
         self.root = math.sqrt(torch.finfo(x.dtype).eps)
         self.known: list[tuple[Tensor, Tensor]] = []
-        self._size = x.abs().clamp(min=self.root * largest_entry(x) or self.root)
+        size = x.abs()
+        if before is not None:
+            size = size.maximum((x - before.x).abs() / self.root)
+        self._size = size.clamp(min=self.root * largest_entry(x) or self.root)
 
     def product(self, v: Tensor) -> Tensor:
         """Return Hv for ``v`` of shape (n,), shape (n,); NaN where J isn't finite nearby."""

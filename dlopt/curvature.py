@@ -148,13 +148,14 @@ def lanczos(
     products: list[Tensor] = []
 
     def add(v: Tensor, Hv: Tensor | None = None) -> bool:
-        before = norm(v)
+        # What is left of a known product beside the others loses digits with its length.
+        least = (1e-10 if Hv is None else 1e-3) * norm(v)
         for b, Hb in [*zip(basis, products, strict=True)] * 2:  # twice, against rounding
             share = b.dot(v)
             v = v - share * b
             Hv = None if Hv is None else Hv - share * Hb
         length = norm(v)
-        if not length > 1e-10 * before:
+        if not length > least:
             return False
         basis.append(v / length)
         products.append(H.product(basis[-1]) if Hv is None else Hv / length)

@@ -42,7 +42,7 @@ class StoppingRule:
         self._values: list[float] = []
         self._largest: list[float] = []
         self._refuted = self._wait = 0
-        self._saddle = False  # whether the last gradient of zero was that of a saddle
+        self._down: Tensor | None = None  # the way down from the last saddle
         self._lengths: list[float] = []  # ‖θ‖₁
 
     def __call__(self, state: State) -> str:
@@ -122,10 +122,12 @@ class StoppingRule:
             return False
         # A search that failed along a gradient has seen one: no run straight into a saddle.
         failed = state.reason == "line_search" and self._largest[-1] > 0
-        if informed or (failed and not self._saddle):
+        if informed or (failed and self._down is None):
             return True
-        self._saddle = curves_down(H, enough)
-        return not self._saddle
+        if self._down is not None:
+            H.product(self._down)
+        self._down = way_down(H, enough, max(self._lengths) / len(state.x))
+        return self._down is None
 
 
 class Differences:
@@ -167,25 +169,28 @@ class Differences:
         return self.known[-1][1]
 
 
-def curves_down(H: Differences, noise: float, most: int = 16) -> bool:
-    """Return whether a gradient of zero is that of a saddle: two evaluations beside the products.
+def way_down(H: Differences, noise: float, size: float = 0.0, most: int = 16) -> Tensor | None:
+    """Return a direction that leads down from a gradient of zero, None where none was found.
 
-    First derivatives alone see nothing of the way down; so it is looked for, and tried.
+    First derivatives alone see nothing of the way down from a saddle; so it is looked for, and
+    tried: two evaluations beside the products.
 
     Args:
         H: The Hessian where to look; what it knows already is used.
         noise: How much of J is rounding, in its units.
+        size: Of the entries of θ, where it has been larger than it is.
         most: The most products, those that are known included.
     """
     values, v = lanczos(H, most - len(H.known), H.known)
     curvature = float(values[0])
     if not curvature < 0:
-        return False
+        return None
     # Far enough to be seen, and to move more than the trailing digits; but no farther than that.
-    J, size = float(H.at.value) * H.unit, largest_entry(H.at.x) or 1.0
+    J, size = float(H.at.value) * H.unit, max(size, largest_entry(H.at.x)) or 1.0
     step = min(math.sqrt(4 * noise / (-curvature * H.unit)), 0.1 * size)
     step = max(step, math.sqrt(H.root) * size)
-    return any(J - noise > H.f.evaluate(H.at.x + s * v).J for s in (step, -step))
+    falls = any(J - noise > H.f.evaluate(H.at.x + s * v).J for s in (step, -step))
+    return v if falls else None
 
 
 def left_to_gain(H: Differences, enough: float, most: int = 10) -> float:
@@ -241,7 +246,7 @@ def drowns(f: Objective, state: State) -> bool:
     """
     noise, H = _VISIBLE * noise_of(state, state), Differences(f, state)
     if not bool(state.grad.any()):
-        return not curves_down(H, noise, most=6)
+        return way_down(H, noise, most=6) is None
     return left_to_gain(H, 0.0, most=1) <= noise
 
 

@@ -122,7 +122,7 @@ def steihaug(
         return ModelStep(torch.zeros_like(grad), 0.0)
     s, r = torch.zeros_like(grad), grad / steepness
     d = -r
-    decrease, rr = 0.0, float(r.dot(r))
+    decrease, rr, smallest = 0.0, float(r.dot(r)), math.sqrt(torch.finfo(r.dtype).tiny)
     for _ in range(max_products):
         Hd = H.product(d) / steepness
         curvature = float(d.dot(Hd))
@@ -137,7 +137,8 @@ def steihaug(
             break
         r = r + tau * Hd
         rr_new = float(r.dot(r))
-        if math.sqrt(rr_new) * steepness <= tolerance:
+        # Below that squares lose their digits, long after the residual has lost its own.
+        if math.sqrt(rr_new) * steepness <= tolerance or rr_new <= smallest:
             break
         d = -r + (rr_new / rr) * d
         rr = rr_new

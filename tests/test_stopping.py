@@ -9,20 +9,18 @@ from torch import Tensor
 
 import dlopt
 from benchmarks.known_answers import PROBLEMS, near
+from benchmarks.problem import farther
 from dlopt.evaluation import rounding
 from dlopt.method import State
 from dlopt.minimization import Path
 from dlopt.objective import Objective
 from dlopt.stopping import (
-    Differences,
     StoppingRule,
     default_share,
     disagreement,
     drowns,
     is_rounding,
-    left_to_gain,
     shaken,
-    way_down,
 )
 
 D = torch.float64
@@ -201,56 +199,6 @@ def state_of(f: Objective, *x: float) -> State:
     return State.begin(f.evaluate(vector(*x)))
 
 
-def test_what_is_left_of_a_bowl_is_found_in_as_many_products_as_it_has_curvatures() -> None:
-    f = Objective(lambda x: 3 + 50 * x[0] ** 2 + x[1] ** 2 + 1e-3 * x[2] ** 2)
-    state = state_of(f, 1e-3, 1, 10)
-    left = left_to_gain(Differences(f, state), math.inf)
-    assert left == pytest.approx(float(state.value) - 3, rel=1e-3)
-    assert f.evaluations == 4
-    assert left_to_gain(Differences(f, state), 1e-6) < left  # enough is enough
-    assert f.evaluations == 5
-
-
-def test_nothing_is_left_at_the_bottom_and_everything_where_it_falls_for_ever() -> None:
-    f = Objective(lambda x: x.square().sum())
-    assert left_to_gain(Differences(f, state_of(f, 0, 0)), 1.0) == 0
-    f = Objective(lambda x: -x[0] + 0 * x[1])
-    assert left_to_gain(Differences(f, state_of(f, 1, 1)), 1.0) == math.inf
-    f = Objective(lambda x: (x[0] - 1).sqrt() + x[1] ** 2)
-    H = Differences(f, state_of(f, 1 + 1e-12, 0))
-    assert left_to_gain(H, 1.0) == math.inf  # not defined below 1
-
-
-def test_what_is_left_does_not_depend_on_the_unit_of_the_objective() -> None:
-    for scale in (1e-200, 1e200):
-        f = Objective(lambda x, scale=scale: scale * (50 * x[0] ** 2 + x[1] ** 2))
-        left = left_to_gain(Differences(f, state_of(f, 1e-3, 1)), math.inf)
-        assert left / scale == pytest.approx(1.00005, rel=1e-3)
-
-
-def test_a_way_down_from_a_saddle_is_sought_in_what_is_known_already() -> None:
-    """Six curvatures that the gradient sees, twelve that it doesn't, one of them negative."""
-    curvatures = torch.cat((3.0 ** torch.arange(6), torch.arange(1, 12), vector(-0.1)))
-    f = Objective(lambda x: 7 + 0.5 * (curvatures * (x - 1) ** 2).sum() + ((x - 1) ** 4).sum())
-    x = 1 + torch.cat((1e-9 * torch.ones(6, dtype=D), torch.zeros(12, dtype=D)))
-    H = Differences(f, State.begin(f.evaluate(x)))
-    assert left_to_gain(H, math.inf) < 1e-11
-    assert len(H.known) <= 10
-    down = way_down(H, 1e-12)
-    assert down is not None
-    assert float((curvatures * down).dot(down)) < 0
-    assert f.evaluations <= 1 + 16 + 2
-    assert way_down(Differences(f, State.begin(f.evaluate(x))), 1e-12, most=6) is None
-
-
-def test_a_saddle_at_the_origin_has_the_size_of_the_way_there() -> None:
-    f = Objective(lambda x: 1 + x[0] ** 2 - x[1] ** 2 + x[1] ** 4)
-    H = Differences(f, state_of(f, 1e-10, 0))
-    assert way_down(H, 1e-14) is None
-    down = way_down(H, 1e-14, 1.0)
-    assert down is not None and abs(float(down[1])) > 0.9
-
-
 def test_a_saddle_that_was_seen_is_not_forgotten() -> None:
     """Where a later search gives up, too, or the rounding of the gradient hides the way down."""
     problem = BY_NAME["eigen"]
@@ -260,15 +208,42 @@ def test_a_saddle_that_was_seen_is_not_forgotten() -> None:
             assert not path.converged or near(problem, float(path.value) / factor)
 
 
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("bfgs", "cliff"),  # down an exponential wall
+        ("newton", "cliff"),
+        ("newton", "chained_cragg_levy_10"),  # a gradient that is rounding, beside a pole
+        ("newton", "DanWood_1"),  # through 23 decades to a valley that is flat at first
+        ("newton", "exponential_fit"),
+        ("truncated_newton", "trust_region_scaling"),  # from 5e21 to 9e6 in one step
+        ("lbfgs", "Misra1a_1"),  # parameters of 5000 and 2e-5
+        ("lbfgs", "DanWood_2"),
+        ("bfgs", "Misra1b_2"),
+        ("bfgs", "MGH09_1"),
+    ],
+)
+def test_a_start_ten_times_farther_makes_no_end_of_what_falls_on(name: str, problem: str) -> None:
+    far = farther(BY_NAME[problem], 10.0)
+    path = dlopt.minimize(lambda x: far(x), far.x0, METHODS[name], record=False)
+    assert not path.converged or near(far, float(path.value))
+
+
+def test_a_parameter_that_starts_at_zero_has_told_no_unit() -> None:
+    """Longley's intercept is -0.09 for a long time; in the end it is -3.5e6."""
+    path = dlopt.minimize(BY_NAME["longley"], BY_NAME["longley"].x0, METHODS["lbfgs"], record=False)
+    assert not path.converged or near(BY_NAME["longley"], float(path.value))
+
+
 @pytest.mark.parametrize("name", ["bfgs", "lbfgs", "cg"])
 @pytest.mark.parametrize("problem", ["raydan_1", "curly_30", "gaussian", "hager", "engval"])
-def test_the_floor_costs_twenty_evaluations(name: str, problem: str) -> None:
+def test_the_floor_costs_twenty_evaluations_and_a_step(name: str, problem: str) -> None:
     """From the first value within rounding of the best one; where entries end at 0, too."""
     path = dlopt.minimize(BY_NAME[problem], BY_NAME[problem].x0, METHODS[name], record=False)
     best = min(path.values)
     first = next(k for k, v in enumerate(path.values) if v - best <= rounding(best, 2.2e-16))
     assert path.converged
-    assert path.evaluations - path.counts[first] <= 20
+    assert path.evaluations - path.counts[first] <= 22
 
 
 def test_rounding_shows_where_values_disagree_with_slopes() -> None:

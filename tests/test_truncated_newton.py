@@ -108,3 +108,16 @@ def test_it_trains_a_classifier() -> None:
 
 def flat_norm(net: nn.Module) -> Tensor:
     return sum((p * p).sum() for p in net.parameters())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("x", [(9.0003590734777620, 1.6094379124341005), (30.0, 1.6), (2.0, 2.0)])
+def test_a_model_solved_to_the_end_of_the_numbers_promises_a_number(
+    x: tuple[float, float], dtype: torch.dtype
+) -> None:
+    """With no tolerance the residual vanishes, and with it the direction's length."""
+    f = Objective(lambda x: 1e-6 * (torch.exp(x) - 5 * x).sum())
+    H = f.curvature(torch.tensor(x, dtype=dtype))
+    model = steihaug(H, H.at.grad, 1e3, 0.0, 50)
+    g, h = H.at.grad.double(), torch.exp(torch.tensor(x, dtype=torch.float64)) * 1e-6
+    assert model.decrease == pytest.approx(float((0.5 * g * g / h).sum()), rel=1e-3)

@@ -1,0 +1,158 @@
+"""What J's second derivatives promise, for methods that know first derivatives only."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from dlopt.curvature import lanczos
+from dlopt.evaluation import Evaluation, inner, largest_entry, norm
+from dlopt.method import State
+from dlopt.objective import Objective
+
+
+class Differences:
+    r"""Products with the Hessian by differences of gradients: one evaluation each.
+
+    :math:`Hv \approx (\nabla J(\theta + hv) - g)/h`, where h moves entries of θ by the leading half
+    of their digits, or as far as the last step moved them.
+
+    Args:
+        f: The objective J.
+        state: Where to look.
+        before: The state before.
+        start: The first state.
+
+    Attributes:
+        f: The objective.
+        unit: ‖g‖∞. Of J over it squares neither overflow nor vanish.
+        at: J over the unit, and its gradient.
+        root: The error of a product, relative to the stiffest direction.
+        known: The vectors multiplied so far, and their products.
+        size: Of each entry of θ now, shape (n,).
+        extent: Of each entry in the whole run: what is near 0 now may have come from afar.
+    """
+
+    def __init__(
+        self, f: Objective, state: State, before: State | None = None, start: State | None = None
+    ) -> None:
+        x, x_before = state.x, before.x if before else state.x
+        self.f, self.root = f, math.sqrt(torch.finfo(x.dtype).eps)
+        self.unit = largest_entry(state.grad) or 1.0
+        J = float(state.value) / self.unit
+        self.at = Evaluation(x, state.value / self.unit, state.grad / self.unit, J, finite=True)
+        self.known: list[tuple[Tensor, Tensor]] = []
+        self._step = (x - x_before).abs()
+        size = x.abs().maximum(x_before.abs())
+        self.size = self.extent = _size_of(size)
+        if start:  # an entry that began at 0 has told no unit of its own
+            self.size = _size_of(size.where(start.x != 0, 0.0))
+            self.extent = _size_of(size.maximum(start.x.abs()))
+
+    def product(self, v: Tensor, size: Tensor) -> Tensor:
+        """Return Hv, shape (n,), for ``v`` of shape (n,); NaN where J isn't finite nearby.
+
+        ``size`` tells how large entries are, shape (n,).
+        """
+        fastest = largest_entry(v / (self.root * size).maximum(self._step))
+        if not fastest > 0:
+            return torch.full_like(v, math.nan)
+        moved = self.f.evaluate(self.at.x.add(v, alpha=1 / fastest))
+        self.known.append((v, (moved.grad / self.unit - self.at.grad) * fastest))
+        return self.known[-1][1]
+
+
+class InUnits:
+    """The Hessian by u = θ / size, each entry in a unit of its own: compare PCG and Jacobi.
+
+    Of parameters in volts and in nanometres the stiffer one would hide the other in the error of a
+    product.
+
+    Args:
+        H: Its products.
+        size: The units, shape (n,); their common factor changes nothing.
+
+    Attributes:
+        size: The units relative to the largest.
+        known: The vectors u multiplied so far, and their products.
+        at: J and its gradient by u.
+    """
+
+    def __init__(self, H: Differences, size: Tensor) -> None:
+        self._H, self._whole = H, size
+        smallest = torch.finfo(size.dtype).eps ** 2  # its square is still a number
+        self.size = (size / largest_entry(size)).clamp(min=smallest)
+        self.known = [(v / self.size, Hv * self.size) for v, Hv in H.known]
+        self.at = H.at._replace(grad=self.size * H.at.grad)
+
+    def product(self, u: Tensor) -> Tensor:
+        """Return the product with ``u``, shape (n,)."""
+        return self.size * self._H.product(self.size * u, self._whole)
+
+
+def _size_of(x: Tensor) -> Tensor:
+    """Return ``x`` >= 0, shape (n,), with its largest entry, or 1, in place of zeros."""
+    return x.where(x > 0, largest_entry(x) or 1.0)
+
+
+def way_down(H: Differences, noise: float, most: int = 20) -> Tensor | None:
+    """Return a direction that leads down from a gradient of zero, None where none was found.
+
+    First derivatives alone see nothing of the way down from a saddle; so it is looked for, and
+    tried: two evaluations beside the products.
+
+    Args:
+        H: The Hessian where to look; what it knows already is used.
+        noise: How much of J is rounding, in its units.
+        most: The most products, those that are known included: up to 20 parameters nothing of the
+            Hessian stays unseen.
+    """
+    scaled = InUnits(H, H.extent)
+    values, u = lanczos(scaled, most - len(H.known), scaled.known)
+    curvature = float(values[0])
+    if not curvature < 0:
+        return None
+    # Far enough to be seen, and to move more than the trailing digits; but no farther than that.
+    J, down = float(H.at.value) * H.unit, scaled.size * u
+    whole = 1 / largest_entry(down / H.extent)  # changes some entry by all of its size
+    step = min(math.sqrt(4 * noise / (-curvature * H.unit)), 0.1 * whole)
+    step = max(step, math.sqrt(H.root) * whole)
+    falls = any(J - noise > H.f.evaluate(H.at.x + s * down).J for s in (step, -step))
+    return down if falls else None
+
+
+def left_to_gain(H: Differences, enough: float, most: int = 10) -> float:
+    r"""Estimate how much J can still fall, by a few steps of conjugate gradients on its model.
+
+    It serves methods that know no second derivatives; a model along −g alone would see nothing in a
+    narrow valley. Curvature below what the differences can resolve counts as that.
+
+    Args:
+        H: The Hessian where to look, and the gradient.
+        enough: Stop as soon as so much is found, in the units of J.
+        most: The most products.
+
+    Returns:
+        The decrease of the model, in the units of J; infinity where J can't be evaluated nearby.
+    """
+    scaled = InUnits(H, H.size)
+    r, d = scaled.at.grad, -scaled.at.grad
+    rr = least = inner(r, r)
+    gain, stiffest = 0.0, 0.0
+    for _ in range(min(most, len(r))):
+        if not (gain <= enough and rr > 1e-10 * least):
+            break
+        Hd = scaled.product(d)
+        if not bool(Hd.isfinite().all()):
+            return math.inf  # at the end of the numbers, or of where J is defined
+        dd = inner(d, d)
+        stiffest = max(stiffest, norm(Hd) / math.sqrt(dd))
+        curvature = max(inner(d, Hd), H.root * stiffest * dd)
+        step = rr / curvature if curvature > 0 else math.inf
+        gain += 0.5 * step * rr * H.unit
+        r = r + step * Hd
+        before, rr = rr, inner(r, r)
+        d = -r + rr / before * d
+    return gain

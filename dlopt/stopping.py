@@ -22,6 +22,7 @@ from dlopt.evaluation import Evaluation, inner, largest_entry, norm, rounding
 from dlopt.method import Method, State
 from dlopt.objective import Objective
 
+_EARLY = 4  # steps: before, values are of the size of the start
 _STEEP = 1e-6  # of J, for a change of the entries by themselves
 _VISIBLE = 10.0  # times the rounding: what has to be gained to be seen
 
@@ -96,7 +97,7 @@ class StoppingRule:
         # curvature. Down a wall it may fall as the gradient does, or in one step, through any
         # number of decades, and then hardly any more.
         order = math.log(J) / math.log(g) if 0 < J < 1 and 0 < g < 1 else 0.0
-        if order < 1.1 or before > 1e-3 * halfway or now > 0.9 * before:
+        if order < 1.1 or now > 0.9 * before:
             return 0.0
         share = 1.0 if order >= 1.8 else _VISIBLE * rounding(1.0, eps)
         return max(rounding(recent, eps), share * rounding(halfway, eps))
@@ -109,7 +110,7 @@ class StoppingRule:
             around = shaken(self._f, state, math.sqrt(eps))
             noise = max([noise, *(disagreement(state, at) for at in around if at.finite)])
         enough = early = hidden = _VISIBLE * noise
-        if small and k > 0:
+        if small and k >= _EARLY:
             early += _VISIBLE * self._earlier_noise(k, eps)
         first, last = abs(self._values[0]), abs(self._values[-1])
         if last < eps * first:

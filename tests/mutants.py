@@ -84,7 +84,7 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ("if not 0.01 * last <= gain <= most:", "if not gain <= most:"),
         ("if gain > early and not is_rounding", "if False and not is_rounding"),
         ("if order < 1.1 or", "if"),
-        ("or before > 1e-3 * halfway or", "or"),
+        ("if small and k >= _EARLY:", "if small and k > 0:"),
         (" or now > 0.9 * before:", ":"),
         ("return self._down is None", "return True"),
         ("(failed and self._down is None)", "failed"),

@@ -230,11 +230,27 @@ def test_each_contestant_is_timed_without_its_objective() -> None:
 
 
 def test_the_clock_subtracts_what_happens_inside() -> None:
-    clock = overhead.Clock(marks=[(10.0, 2.0, 3), (20.0, 6.0, 7)])
+    clock = overhead.Clock(marks=[(10.0, 2.0), (20.0, 6.0)])
     assert clock.per_iteration(0, 1) == 6.0
-    assert clock.per_iteration(0, 1, each=0.5) == 4.0
     assert clock.timed(lambda x: 2 * x)(3) == 6
-    assert (clock.calls, clock.inside > 0) == (1, True)
+    assert clock.inside_after == [clock.inside] and clock.inside > 0
+
+
+def test_the_time_of_minimize_is_what_is_left_without_function_and_gradient(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Slower by a hundredfold, they leave the rest as it was."""
+    arms = overhead.Arms(50, 10)
+    quick = min(arms.minimize() for _ in range(5))
+    fast = arms.f
+
+    def slow(x: torch.Tensor) -> torch.Tensor:
+        time.sleep(0.01)
+        x.register_hook(lambda grad: time.sleep(0.01))
+        return fast(x)
+
+    monkeypatch.setattr(arms, "f", slow)
+    assert 0 < arms.minimize() < 0.005 + 2 * quick
 
 
 # --- The page -------------------------------------------------------------------------------------

@@ -45,14 +45,14 @@ class StoppingRule:
         self._largest: list[float] = []
         self._refuted = self._wait = 0
         self._down: Tensor | None = None  # the way down from the last saddle
-        self._lengths: list[float] = []  # ‖θ‖₁
+        self._lengths: list[float] = []  # ‖θ‖₂
 
     def __call__(self, state: State) -> str:
         """Return "gradient" or "no_decrease" where the run has converged, and else ""."""
         largest = largest_entry(state.grad)
         self._values.append(float(state.value))
         self._largest.append(largest)
-        self._lengths.append(float(torch.linalg.vector_norm(state.x, 1)))
+        self._lengths.append(norm(state.x))
         if len(self._values) == 1:
             self._before = self._start = state
             self._tolerance = self._grad_tol or default_share(state.x.dtype) * largest
@@ -83,7 +83,8 @@ class StoppingRule:
     def _may_stand(self, state: State, fell: float) -> bool:
         """Return whether bounds on the noise, from one pass over the point, leave the question."""
         eps, (before, now) = torch.finfo(state.x.dtype).eps, self._lengths[-2:]
-        most = rounding(self._values[-1], eps) + eps * self._largest[-1] * (before + now)
+        steep = math.sqrt(len(state.x)) * self._largest[-1]  # >= ‖g‖₂
+        most = rounding(self._values[-1], eps) + eps * steep * (before + now)
         return fell <= 1.01 * most or abs(now - before) <= 2 * eps**0.45 * (before + now)
 
     def _earlier_noise(self, k: int, eps: float) -> float:

@@ -2,15 +2,18 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 import dlopt
 from benchmarks.known_answers import PROBLEMS, near
 from benchmarks.problem import farther
-from dlopt.evaluation import rounding
+from dlopt.evaluation import largest_entry, norm, rounding
 from dlopt.method import State
 from dlopt.minimization import Path
 from dlopt.objective import Objective
@@ -20,6 +23,7 @@ from dlopt.stopping import (
     disagreement,
     drowns,
     is_rounding,
+    noise_of,
     shaken,
 )
 
@@ -350,3 +354,28 @@ def test_a_failed_search_belies_what_was_learned() -> None:
 def test_a_kink_ends_a_trust_region_without_an_error(root: Callable[[Tensor], Tensor]) -> None:
     path = dlopt.minimize(root, vector(3, 4), dlopt.Newton(), max_steps=3000)
     assert not path.converged and float(path.value) < 1e-50
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.integers(0, 10**6), st.integers(-10, -6), st.integers(-3, 12), st.floats(0, 1), st.booleans()
+)
+def test_what_bounds_rule_out_is_no_noise(
+    seed: int, near: int, steep: int, share: float, leap: bool
+) -> None:
+    """Whatever two neighbouring points and gradients are: the cheap look never says no wrongly."""
+    g = torch.Generator().manual_seed(seed)
+    x, step, *slopes = torch.randn(4, 5, generator=g, dtype=D) ** 3
+    points = x, x + 10.0**near * step * x
+    before, after = (
+        State(x=at, value=torch.ones((), dtype=D), grad=10.0**steep * slope)
+        for at, slope in zip(points, slopes, strict=True)
+    )
+    fall = share * (1.0 if leap else noise_of(before, after))
+    after = replace(after, value=torch.tensor(1 - fall, dtype=D))
+    rule = StoppingRule(Objective(torch.sum), dlopt.BFGS(), 1e-300)
+    rule._values = [float(state.value) for state in (before, after)]
+    rule._lengths = [norm(state.x) for state in (before, after)]
+    rule._largest = [largest_entry(state.grad) for state in (before, after)]
+    fell = rule._values[0] - rule._values[1]
+    assert rule._may_stand(after, fell) or fell > noise_of(before, after)

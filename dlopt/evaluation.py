@@ -51,7 +51,13 @@ def check_whole(name: str, value: object, least: int) -> None:
 def largest_entry(v: Tensor) -> float:
     r"""Return :math:`\|v\|_\infty`, NaN if ``v``, shape (n,), holds one."""
     low, high = torch.aminmax(v)  # an order of magnitude faster than the norm
-    return max(-float(low), float(high))
+    return max(-low.item(), high.item())
+
+
+def is_finite(v: Tensor) -> bool:
+    """Return whether ``v``, shape (n,), holds neither NaN nor infinity."""
+    # One wait for the device; only where a sum of finite numbers overflows are there three.
+    return math.isfinite(v.sum().item()) or math.isfinite(largest_entry(v))
 
 
 def inner(a: Tensor, b: Tensor) -> float:
@@ -59,7 +65,7 @@ def inner(a: Tensor, b: Tensor) -> float:
 
     In float32 already :math:`g^\top g` leaves the numbers where g is 1e24 or 1e-24.
     """
-    product = float(a.dot(b))
+    product: float = a.dot(b).item()
     if 1e-30 < abs(product) < 1e38:  # within float32 by far, and nearly always
         return product
     info = torch.finfo(a.dtype)
@@ -83,10 +89,12 @@ def dense(tensors: Sequence[Tensor]) -> list[Tensor]:
 
 def flatten(tensors: Sequence[Tensor]) -> Tensor:
     """Join the entries of all tensors in a vector that shares no memory with them."""
+    if len(tensors) == 1:
+        return tensors[0].clone().reshape(-1)
     return torch.cat([t.reshape(-1) for t in tensors])
 
 
 def split(v: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
     """Cut the last axis of ``v`` into the shapes of ``like``; a leading axis stays."""
-    parts = v.split_with_sizes([t.numel() for t in like], dim=-1)
-    return [p.reshape(v.shape[:-1] + t.shape) for p, t in zip(parts, like, strict=True)]
+    parts, lead = v.split_with_sizes([t.numel() for t in like], dim=-1), v.shape[:-1]
+    return [p.reshape(lead + t.shape) for p, t in zip(parts, like, strict=True)]

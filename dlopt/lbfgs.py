@@ -40,13 +40,13 @@ def two_loop(g: Tensor, pairs: Sequence[SecantPair], scale: float = 1.0) -> Tens
     q = g.clone()
     alphas = []
     for s, y, sy in reversed(pairs):
-        alpha = float(s.dot(q)) / sy
+        alpha = s.dot(q).item() / sy
         q.add_(y, alpha=-alpha)
         alphas.append(alpha)
     if scale != 1.0:
         q.mul_(scale)
     for (s, y, sy), alpha in zip(pairs, reversed(alphas), strict=True):
-        beta = float(y.dot(q)) / sy
+        beta = y.dot(q).item() / sy
         q.add_(s, alpha=alpha - beta)
     return q
 

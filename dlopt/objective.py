@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dlopt.curvature import Curvature, Graph
-from dlopt.evaluation import Evaluation, dense, flatten, largest_entry, norm
+from dlopt.evaluation import Evaluation, dense, flatten, is_finite, norm
 
 
 class Objective:
@@ -112,13 +112,13 @@ class Objective:
             self._check_output(output, dim, needs_graph=slopes is None)
             loss = output if dim == 0 else output.square().sum()
             value = self._value(loss)
-            J = float(value)
+            J = value.item()
             if not math.isfinite(J):
                 slopes = None
             elif slopes is None:
                 slopes = self._differentiated(loss, inputs, keep)
         grad = torch.full_like(x, math.nan) if slopes is None else flatten(slopes).detach()
-        finite = slopes is not None and math.isfinite(largest_entry(grad))
+        finite = slopes is not None and is_finite(grad)
         return Evaluation(x, value, grad, J, finite), output, inputs, slopes
 
     def _forward(

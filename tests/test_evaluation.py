@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from dlopt.evaluation import flatten, inner, largest_entry, norm, rounding, split
+from dlopt.evaluation import flatten, inner, is_finite, largest_entry, norm, rounding, split
 
 
 def test_rounding_covers_a_sum_of_many_terms_and_no_more() -> None:
@@ -29,6 +29,14 @@ def test_largest_entry(entries: list[float], largest: float) -> None:
 
 def test_a_nan_is_the_largest_entry() -> None:
     assert math.isnan(largest_entry(torch.tensor([1.0, math.nan, 2.0])))
+
+
+def test_finite_is_what_has_neither_nan_nor_infinity() -> None:
+    huge = torch.finfo(torch.float32).max
+    assert is_finite(torch.tensor([1.0, -2.0]))
+    assert is_finite(torch.tensor([huge, huge]))  # whose sum is infinite
+    for bad in ([math.inf, 1.0], [-math.inf, math.inf], [1.0, math.nan], [-math.inf, 1.0]):
+        assert not is_finite(torch.tensor(bad))
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e-24, 1.0, 1e24, 1e30])

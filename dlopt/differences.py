@@ -32,6 +32,7 @@ class Differences:
         root: The error of a product, relative to the stiffest direction.
         known: The vectors multiplied so far, and their products.
         size: Of each entry of θ now, shape (n,).
+        declared: The same where the start told a unit; the largest where it was 0.
         extent: Of each entry in the whole run: what is near 0 now may have come from afar.
     """
 
@@ -46,9 +47,9 @@ class Differences:
         self.known: list[tuple[Tensor, Tensor]] = []
         self._step = (x - x_before).abs()
         size = x.abs().maximum(x_before.abs())
-        self.size = self.extent = _size_of(size)
-        if start:  # an entry that began at 0 has told no unit of its own
-            self.size = _size_of(size.where(start.x != 0, 0.0))
+        self.size = self.declared = self.extent = _size_of(size)
+        if start:
+            self.declared = _size_of(size.where(start.x != 0, 0.0))
             self.extent = _size_of(size.maximum(start.x.abs()))
 
     def product(self, v: Tensor, size: Tensor) -> Tensor:
@@ -128,6 +129,8 @@ def left_to_gain(H: Differences, enough: float, most: int = 10) -> float:
 
     It serves methods that know no second derivatives; a model along −g alone would see nothing in a
     narrow valley. Curvature below what the differences can resolve counts as that.
+    An entry that began at 0 has told no unit. It may be near its end, or have hardly set out: then
+    its own size shows what is left, in one step.
 
     Args:
         H: The Hessian where to look, and the gradient.
@@ -137,7 +140,14 @@ def left_to_gain(H: Differences, enough: float, most: int = 10) -> float:
     Returns:
         The decrease of the model, in the units of J; infinity where J can't be evaluated nearby.
     """
-    scaled = InUnits(H, H.size)
+    gain = _left_to_gain(H, InUnits(H, H.declared), enough, most)
+    if gain > enough or torch.equal(H.declared, H.size):
+        return gain
+    return max(gain, _left_to_gain(H, InUnits(H, H.size), enough, most=1))
+
+
+def _left_to_gain(H: Differences, scaled: InUnits, enough: float, most: int) -> float:
+    """Return the decrease of the model, found in certain units."""
     r, d = scaled.at.grad, -scaled.at.grad
     rr = least = inner(r, r)
     gain, stiffest = 0.0, 0.0

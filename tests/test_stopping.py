@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 import dlopt
 from benchmarks.known_answers import PROBLEMS, near
@@ -379,3 +380,23 @@ def test_what_bounds_rule_out_is_no_noise(
     rule._largest = [largest_entry(state.grad) for state in (before, after)]
     fell = rule._values[0] - rule._values[1]
     assert rule._may_stand(after, fell) or fell > noise_of(before, after)
+
+
+@pytest.mark.parametrize("name", ["bfgs", "lbfgs", "truncated_newton"])
+@pytest.mark.parametrize("seed", [1, 3])
+def test_weights_that_start_at_zero_are_found_or_missed_aloud(name: str, seed: int) -> None:
+    """Features in units from 1e-6 to 1e6: at zero nothing tells how far a weight has to go."""
+    g = torch.Generator().manual_seed(seed)
+    features = torch.randn(200, 6, generator=g, dtype=D)
+    chances = torch.sigmoid(features @ torch.randn(6, generator=g, dtype=D))
+    labels = torch.bernoulli(chances, generator=g)
+
+    def loss(w: Tensor, units: Tensor) -> Tensor:
+        return binary_cross_entropy_with_logits((features * units) @ w, labels)
+
+    zero, equal = torch.zeros(6, dtype=D), torch.ones(6, dtype=D)
+    least = dlopt.minimize(lambda w: loss(w, equal), zero, dlopt.Newton())
+    unequal = torch.logspace(-6, 6, 6, dtype=D)
+    path = dlopt.minimize(lambda w: loss(w, unequal), zero, METHODS[name], record=False)
+    assert least.converged
+    assert not path.converged or float(path.value - least.value) < 1e-6

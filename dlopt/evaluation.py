@@ -65,7 +65,20 @@ def inner(a: Tensor, b: Tensor) -> float:
 
     In float32 already :math:`g^\top g` leaves the numbers where g is 1e24 or 1e-24.
     """
-    product: float = a.dot(b).item()
+    return _held(a.dot(b).item(), a, b)
+
+
+def inners(*pairs: tuple[Tensor, Tensor]) -> list[float]:
+    """Return ``inner`` of each pair of vectors, with one wait for the device."""
+    dots = [a.dot(b) for a, b in pairs]
+    # Stacking them takes longer than to read them, where nobody has to be waited for.
+    there = dots[0].device.type == "cpu"
+    products = [dot.item() for dot in dots] if there else torch.stack(dots).tolist()
+    return [_held(product, a, b) for product, (a, b) in zip(products, pairs, strict=True)]
+
+
+def _held(product: float, a: Tensor, b: Tensor) -> float:
+    """Return the product of two vectors, computed anew where their numbers couldn't hold it."""
     if 1e-30 < abs(product) < 1e38:  # within float32 by far, and nearly always
         return product
     info = torch.finfo(a.dtype)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
-from dlopt.evaluation import Evaluation, inner, norm, rounding
+from dlopt.evaluation import Evaluation, inner, inners, rounding
 from dlopt.method import State
 
 # A step s, the change y of the gradient along it, and sᵀy: what a quasi-Newton method learns from.
@@ -36,16 +38,16 @@ def secant_pair(
         means the same for J and for c·J. (Or where 1/sᵀy would overflow.)
     """
     s, y = at.x - state.x, at.grad - state.grad
-    sy = inner(s, y)
     if not safeguard:
-        return s, y, sy
-    if not sy > max(1e-12 * norm(s) * norm(y), torch.finfo(s.dtype).tiny):
+        return s, y, inner(s, y)
+    sy, ss, yy, slope = inners((s, y), (s, s), (y, y), (state.grad, s))
+    if not sy > max(1e-12 * math.sqrt(ss) * math.sqrt(yy), torch.finfo(s.dtype).tiny):
         return None
     before, after = float(state.value), float(at.value)
     # A hundredfold: ϑ is a third-order remainder, much smaller than the difference it comes from.
     noise = 100 * rounding(abs(before) + abs(after), torch.finfo(s.dtype).eps)
     if abs(before - after) > noise:
-        slopes = 2 * inner(state.grad, s) + sy  # (g_t + g_{t+1})ᵀs, as y = g_{t+1} - g_t
+        slopes = 2 * slope + sy  # (g_t + g_{t+1})ᵀs, as y = g_{t+1} - g_t
         share = (6 * (before - after) + 3 * slopes) / sy
         factor = 1 + min(max(share, -0.5), 10.0)
         y, sy = y.mul_(factor), sy * factor

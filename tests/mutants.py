@@ -146,8 +146,8 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
     ],
     ("secant",): [
         ("if abs(before - after) > noise:", "if True:"),
-        ("1e-12 * norm(s) * norm(y), ", "0.0, "),
-        ("norm(y), torch.finfo(s.dtype).tiny)", "norm(y), 0.0)"),
+        ("1e-12 * math.sqrt(ss) * math.sqrt(yy), ", "0.0, "),
+        ("math.sqrt(yy), torch.finfo(s.dtype).tiny)", "math.sqrt(yy), 0.0)"),
         ("min(max(share, -0.5), 10.0)", "share"),
         ("6 * (before - after) + 3 * slopes", "6 * (after - before) + 3 * slopes"),
         ("y, sy = y.mul_(factor), sy * factor", "y = y.mul_(factor)"),

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from dlopt.evaluation import flatten, inner, is_finite, largest_entry, norm, rounding, split
+from dlopt.evaluation import flatten, inner, inners, is_finite, largest_entry, norm, rounding, split
 
 
 def test_rounding_covers_a_sum_of_many_terms_and_no_more() -> None:
@@ -46,6 +46,7 @@ def test_products_of_vectors_whose_squares_they_cannot_hold(scale: float) -> Non
     assert inner(v, w) == pytest.approx(-2 * scale**2, rel=1e-6)
     assert norm(v) == pytest.approx(5 * scale, rel=1e-6)
     assert inner(v, torch.zeros(3)) == norm(torch.zeros(3)) == 0.0
+    assert inners((v, w), (w, v), (v, v)) == [inner(v, w), inner(w, v), inner(v, v)]
 
 
 def test_a_product_with_what_is_no_number_is_none() -> None:

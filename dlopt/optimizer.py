@@ -16,9 +16,12 @@ from dlopt.method import Method, State
 from dlopt.module_objective import Closure, ModuleObjective
 from dlopt.parameter_group import (
     ParameterGroup,
+    check_label,
     check_settings,
     configured,
     kinds,
+    label_of,
+    replace_settings,
     settings_of,
     trained,
 )
@@ -82,9 +85,7 @@ class MethodOptimizer(torch.optim.Optimizer):
         full_batch: bool = False,
     ) -> None:
         """Check the parameters; nothing is evaluated yet."""
-        if isinstance(method, type):
-            raise ValueError(f"method must be an instance, such as {method.__name__}()")
-        self.method = method
+        self._method = method
         self.full_batch = full_batch
         self.reason = ""
         super().__init__(params, settings_of(method))
@@ -97,6 +98,18 @@ class MethodOptimizer(torch.optim.Optimizer):
         self._kind: list[tuple[Any, ...]] = []
         self._looked_up()
         configured(method, self.param_groups[0])
+
+    @property
+    def method(self) -> Method[Any]:
+        """What runs. Another one may be assigned: it starts afresh, with settings of its own."""
+        return self._method
+
+    @method.setter
+    def method(self, method: Method[Any]) -> None:
+        self.defaults = settings_of(method)
+        replace_settings(self.param_groups[0], self.defaults)
+        self._method = method
+        self._forget()
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add parameters; they join the one group that there is.
@@ -162,12 +175,14 @@ class MethodOptimizer(torch.optim.Optimizer):
         self.reason = state.reason
         stuck = state.reason == "no_decrease" or (state.reason and afresh)
         self._stuck = (method, state) if stuck else None
-        self._remember(None if state.reason else state)
+        self._last = None if state.reason else state
+        self.state[self._owners[0]] = {} if state.reason else state.memory
         return loss
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the method remembers, and whose memory that is."""
-        return {**super().state_dict(), "method": self._label()}
+        label = label_of(self.method, self.param_groups[0], self._owners)
+        return {**super().state_dict(), "method": label}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the state of ``state_dict()``; the next step continues from it.
@@ -175,21 +190,15 @@ class MethodOptimizer(torch.optim.Optimizer):
         Raises:
             ValueError: It is of another optimiser, method, or list of parameters.
         """
-        ours, theirs = self._label(), state_dict.get("method")
-        theirs = theirs if isinstance(theirs, dict) else {"name": "another optimizer"}
-        same = all(ours[key] == theirs.get(key) for key in ("name", "shapes"))
-        if not (same and "trained" in theirs):
-            raise ValueError(
-                f"state_dict must be of {ours['name']} on parameters of shapes {ours['shapes']}, "
-                f"got one of {theirs['name']} on {theirs.get('shapes', 'shapes it does not name')}"
-            )
+        label = label_of(self.method, self.param_groups[0], self._owners)
+        trained_there = check_label(state_dict.get("method"), label)
         super().load_state_dict(state_dict)
-        self._owners = [self.param_groups[0]["params"][i] for i in theirs["trained"]]
+        self._owners = [self.param_groups[0]["params"][i] for i in trained_there]
         self._kind = kinds(self._owners)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what PyTorch's own would leave out: a copy has its method, too."""
-        names = ("method", "full_batch", "reason", "_last", "_stuck", "_owners", "_kind")
+        names = ("_method", "full_batch", "reason", "_last", "_stuck", "_owners", "_kind")
         return {**super().__getstate__(), **{name: self.__dict__[name] for name in names}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -203,19 +212,12 @@ class MethodOptimizer(torch.optim.Optimizer):
         same = len(now) == len(self._owners) and all(map(operator.is_, now, self._owners))
         if not same or kinds(now) != self._kind:
             self._owners, self._kind = now, kinds(now)
-            self._last = self._stuck = None
-            self.state.clear()
+            self._forget()
         return now
 
-    def _label(self) -> dict[str, Any]:
-        """Return whose memory a checkpoint holds."""
-        parameters = self.param_groups[0]["params"]
-        owners = {id(p) for p in self._owners}
-        return {
-            "name": type(self.method).__name__,
-            "shapes": [list(p.shape) for p in parameters],
-            "trained": [i for i, p in enumerate(parameters) if id(p) in owners],
-        }
+    def _forget(self) -> None:
+        self._last = self._stuck = None
+        self.state.clear()
 
     def _reusable(self) -> State | None:
         """Return the last state if the loss, the parameters and the memory still are the same."""
@@ -242,9 +244,5 @@ class MethodOptimizer(torch.optim.Optimizer):
         """Return the state to step from: the parameters as they are, the memory as it was."""
         with f.full_precision():
             here: State = method.init(f, x)
-        memory = self.state.get(self._owners[0], {})
-        return replace(here, **{name: memory[name] for name in here.memory if name in memory})
-
-    def _remember(self, state: State | None) -> None:
-        self._last = state
-        self.state[self._owners[0]] = {} if state is None else state.memory
+        memory, names = self.state.get(self._owners[0], {}), here.memory.keys()
+        return replace(here, **{n: memory[n] for n in names}) if names <= memory.keys() else here

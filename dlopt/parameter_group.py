@@ -14,6 +14,8 @@ from dlopt.method import Method
 
 # What PyTorch calls a setting, and what a method calls it.
 _SETTINGS = {"lr": "learning_rate", "momentum": "momentum"}
+# What is no setting of anybody's.
+_NAMES = {"params", "param_names", "name"}
 
 
 def trained(group: Mapping[str, Any]) -> list[Tensor]:
@@ -46,12 +48,31 @@ def kinds(parameters: Sequence[Tensor]) -> list[tuple[torch.Size, torch.dtype, t
 def settings_of(method: Method[Any]) -> dict[str, float]:
     """Return those settings of a method that PyTorch has a name for, by that name.
 
+    Raises:
+        ValueError: The method is a class.
+
     Example:
         >>> import dlopt
         >>> settings_of(dlopt.GradientDescent(0.5)), settings_of(dlopt.BFGS())
         ({'lr': 0.5, 'momentum': 0.0}, {})
     """
+    if isinstance(method, type):
+        raise ValueError(f"method must be an instance, such as {method.__name__}()")
     return {k: getattr(method, name) for k, name in _SETTINGS.items() if hasattr(method, name)}
+
+
+def replace_settings(group: dict[str, Any], settings: Mapping[str, float]) -> None:
+    """Give a group the settings of another method, and drop what schedulers wrote for the old one.
+
+    Example:
+        >>> group = {"params": [], "lr": 0.1, "initial_lr": 0.5}
+        >>> replace_settings(group, {})
+        >>> group
+        {'params': []}
+    """
+    for key in group.keys() - _NAMES:
+        del group[key]
+    group.update(settings)
 
 
 def configured(method: Method[Any], group: Mapping[str, Any]) -> Method[Any]:
@@ -66,8 +87,7 @@ def configured(method: Method[Any], group: Mapping[str, Any]) -> Method[Any]:
         GradientDescent(learning_rate=0.1, momentum=0.9)
     """
     old = settings_of(method)
-    if not old:
-        check_settings(method, group)  # one may have been written into the group
+    check_settings(method, group)  # one may have been written into the group
     now = {key: float(group[key]) for key in old}
     if now == old:
         return method
@@ -100,9 +120,9 @@ def check_settings(
         LBFGS reads no 'lr' of a parameter group, got 0.1
     """
     read = settings_of(method).keys()
-    no_setting = {"params", "param_names", "name"}
-    if "lr" in read:  # what a schedule that is taken up again has written there
-        no_setting |= {"initial_lr", "max_lr", "min_lr", "base_momentum", "max_momentum"}
+    no_setting = set(_NAMES)
+    if "lr" in read:  # what schedulers write there
+        no_setting |= {"initial_lr", "max_lr", "min_lr", "base_momentum", "max_momentum", "swa_lr"}
     for key in sorted(group.keys() - read - no_setting):
         name = type(method).__name__
         raise ValueError(f"{name} reads no {key!r} of a parameter group, got {group[key]}")
@@ -112,6 +132,44 @@ def check_settings(
                 f"there is one parameter group: {key} of what joins it must be {joined[key]}, "
                 f"as it has, or left out, got {group[key]}"
             )
+
+
+def label_of(
+    method: Method[Any], group: Mapping[str, Any], owners: Sequence[Tensor]
+) -> dict[str, Any]:
+    """Return whose memory a checkpoint holds: the method, and which parameters it trained.
+
+    Args:
+        method: Has the memory.
+        group: The parameter group.
+        owners: Those of its parameters whose memory it is.
+    """
+    ids = {id(p) for p in owners}
+    return {
+        "name": type(method).__name__,
+        "shapes": [list(p.shape) for p in group["params"]],
+        "trained": [i for i, p in enumerate(group["params"]) if id(p) in ids],
+    }
+
+
+def check_label(theirs: object, ours: Mapping[str, Any]) -> list[int]:
+    """Return which parameters the label of a checkpoint names.
+
+    Args:
+        theirs: The label, anything if another optimizer wrote it.
+        ours: The label of the one that loads it.
+
+    Raises:
+        ValueError: It is of another optimizer, method, or list of parameters.
+    """
+    theirs = theirs if isinstance(theirs, dict) else {"name": "another optimizer"}
+    same = all(ours[key] == theirs.get(key) for key in ("name", "shapes"))
+    if not (same and "trained" in theirs):
+        raise ValueError(
+            f"state_dict must be of {ours['name']} on parameters of shapes {ours['shapes']}, "
+            f"got one of {theirs['name']} on {theirs.get('shapes', 'shapes it does not name')}"
+        )
+    return list(theirs["trained"])
 
 
 class ParameterGroup(dict[str, Any]):

@@ -237,8 +237,9 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ("alpha = low if lowest > tiny else low + tiny", "alpha = low"),
     ],
     ("optimizer", "optimizer_checkpoints", "optimizer_changes"): [
-        ("self._remember(None if state.reason else state)", "self._remember(state)"),
-        ("for name in here.memory if name in memory", "for name in memory"),
+        ("{} if state.reason else state.memory", "state.memory"),
+        ("if names <= memory.keys() else here", ""),
+        ("        self._forget()\n\n", "\n"),
         ("or memory is None or not self.full_batch:", "or memory is None:"),
         ("if last is None or memory is None or not", "if last is None or not"),
         ("return last if all(torch.equal(p, part) for p, part in parts) else None", "return last"),
@@ -249,9 +250,8 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ("or (state.reason and afresh)", "or state.reason"),
         ("            f.restore(start)\n            raise", "            raise"),
         ("if not same or kinds(now) != self._kind:", "if not same:"),
-        ("            self.state.clear()\n", ""),
-        ('for key in ("name", "shapes")', 'for key in ("name",)'),
-        ('for i in theirs["trained"]]', "for i in range(len(self._owners))]"),
+        ("        self.state.clear()\n", ""),
+        ("for i in trained_there]", "for i in range(len(self._owners))]"),
         ("return {**super().__getstate__(), **{", "return {**{}, **{"),
     ],
     ("module_objective", "optimizer_changes", "moving_closures"): [
@@ -266,7 +266,8 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ("return self._autocast(False)", "return nullcontext()"),
         ("_replicas() as replicas, self._autocast(True):", "_replicas() as replicas:"),
     ],
-    ("parameter_group",): [
+    ("parameter_group", "optimizer_checkpoints"): [
+        ('for key in ("name", "shapes")', 'for key in ("name",)'),
         ('now["lr"] = sys.float_info.min', 'now["lr"] = 1e-3'),
         ("if now == old:", "if True:"),
         ("group[key] != joined[key]", "False"),

@@ -1,5 +1,7 @@
 """`MethodOptimizer` while its surroundings change: thawed layers, moved modules, exceptions."""
 
+import copy
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -90,6 +92,45 @@ def test_all_frozen_is_an_error() -> None:
     net.requires_grad_(False)
     with pytest.raises(ValueError, match="at least one parameter that requires grad"):
         optimizer.step(lambda: mse_loss(net(x), y))
+
+
+# Another method
+
+SUCCESSORS = {**METHODS, "lbfgs_5": dlopt.LBFGS(history_size=5)}
+del SUCCESSORS["layer_after_layer"]  # as the coordinate descent before it, and slow
+
+
+@pytest.mark.parametrize("full_batch", [True, False])
+@pytest.mark.parametrize("name", SUCCESSORS)
+def test_another_method_starts_afresh_in_the_middle_of_a_run(name: str, full_batch: bool) -> None:
+    for successor in SUCCESSORS:
+        net, x, y = task()
+        optimizer = dlopt.MethodOptimizer(net.parameters(), SUCCESSORS[name], full_batch=full_batch)
+        for _ in range(3):
+            optimizer.step(lambda net=net, x=x, y=y: mse_loss(net(x), y))
+        made_anew = copy.deepcopy(net)
+        new = dlopt.MethodOptimizer(made_anew.parameters(), SUCCESSORS[successor])
+        optimizer.method = SUCCESSORS[successor]
+        assert optimizer.param_groups[0].keys() == new.param_groups[0].keys()
+        for n, o in ((net, optimizer), (made_anew, new)):
+            for _ in range(2):
+                o.step(lambda n=n, x=x, y=y: mse_loss(n(x), y))
+        assert torch.equal(flat(net), flat(made_anew)), successor
+
+
+def test_another_method_brings_its_settings_and_leaves_those_of_a_schedule() -> None:
+    p = nn.Parameter(torch.ones(2, dtype=D))
+    optimizer = dlopt.MethodOptimizer([p], dlopt.GradientDescent(0.1))
+    torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
+    optimizer.method = dlopt.GradientDescent(0.2, momentum=0.5)
+    assert {**optimizer.param_groups[0], "params": 1} == {"params": 1, "lr": 0.2, "momentum": 0.5}
+    optimizer.method = dlopt.LBFGS()
+    assert optimizer.param_groups[0].keys() == {"params"}
+    optimizer.method = dlopt.GradientDescent(0.3)
+    optimizer.add_param_group({"params": [nn.Parameter(torch.ones(1, dtype=D))], "lr": 0.3})
+    with pytest.raises(ValueError, match=r"method must be an instance, such as BFGS\(\)"):
+        optimizer.method = dlopt.BFGS
+    assert optimizer.method == dlopt.GradientDescent(0.3)
 
 
 # The usual reset

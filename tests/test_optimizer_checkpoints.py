@@ -168,6 +168,23 @@ def test_what_was_learned_of_fewer_parameters_is_not_taken_for_all() -> None:
     assert torch.equal(flat(net), flat(twin))
 
 
+def test_a_memory_is_taken_up_whole_or_not_at_all() -> None:
+    """A rule for β and the default count steps since a restart, but not of the same restarts."""
+    net, x, y = task()
+    optimizer = dlopt.MethodOptimizer(net.parameters(), dlopt.ConjugateGradient())
+    for _ in range(4):
+        optimizer.step(lambda: mse_loss(net(x), y))
+    twin = copy.deepcopy(net)
+    rule = dlopt.ConjugateGradient(dlopt.polak_ribiere_plus, restart_every=3)
+    resumed = dlopt.MethodOptimizer(net.parameters(), rule)
+    resumed.load_state_dict(optimizer.state_dict())
+    fresh = dlopt.MethodOptimizer(twin.parameters(), rule)
+    for n, o in ((net, resumed), (twin, fresh)):
+        for _ in range(5):
+            o.step(lambda n=n: mse_loss(n(x), y))
+    assert torch.equal(flat(net), flat(twin))
+
+
 @each
 def test_a_pickled_optimizer_goes_on(name: str) -> None:
     net, x, y = task()

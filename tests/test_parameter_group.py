@@ -6,7 +6,7 @@ import pickle
 import pytest
 import torch
 from torch import nn
-from torch.optim import lr_scheduler
+from torch.optim import lr_scheduler, swa_utils
 
 import dlopt
 
@@ -21,6 +21,7 @@ SCHEDULERS = {
     "sequential": lambda o: lr_scheduler.SequentialLR(
         o, [lr_scheduler.LinearLR(o), lr_scheduler.ExponentialLR(o, 0.9)], milestones=[3]
     ),
+    "swa": lambda o: swa_utils.SWALR(o, swa_lr=0.02, anneal_epochs=3),
 }
 
 
@@ -134,6 +135,13 @@ def test_parameters_that_are_added_join_the_group(method, names: bool) -> None:
     assert bool((b.abs() < before.abs()).all())
     with pytest.raises(ValueError, match="some parameters appear in more than one"):
         optimizer.add_param_group({"params": named(b, "b")})
+
+
+def test_a_setting_written_into_the_group_is_refused_at_the_next_step() -> None:
+    optimizer = dlopt.MethodOptimizer([weights()], dlopt.GradientDescent(0.1))
+    optimizer.param_groups[0]["weight_decay"] = 0.1
+    with pytest.raises(ValueError, match="GradientDescent reads no 'weight_decay'"):
+        optimizer.step(lambda: loss(optimizer.param_groups[0]["params"][0]))
 
 
 def test_a_second_rate_is_refused() -> None:

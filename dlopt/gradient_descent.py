@@ -17,7 +17,7 @@ from dlopt.objective import Objective
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class MomentumState(State):
-    """A state with the velocity v, shape (n,)."""
+    """A state with the velocity v, shape (n,), in the units of a gradient."""
 
     velocity: Tensor
 
@@ -26,10 +26,11 @@ class MomentumState(State):
 class GradientDescent:
     r"""Gradient descent with a fixed learning rate, and momentum if asked for.
 
-    .. math:: v_{t+1} = \mu v_t - \varepsilon \nabla J(\theta_t), \qquad
-              \theta_{t+1} = \theta_t + v_{t+1}
+    .. math:: v_{t+1} = \mu v_t + \nabla J(\theta_t), \qquad
+              \theta_{t+1} = \theta_t - \varepsilon v_{t+1}
 
-    Momentum as in *Deep Learning*, equations (8.15) and (8.16).
+    Momentum as in PyTorch's SGD. With one ε for all steps that is *Deep Learning*, equations (8.15)
+    and (8.16), whose velocity is −ε v; where a schedule changes ε, a step follows it at once.
 
     Args:
         learning_rate: The learning rate ε, > 0.
@@ -61,8 +62,8 @@ class GradientDescent:
 
     def step(self, f: Objective, state: MomentumState) -> MomentumState:
         """Return the state after one update; the last one where the next is not finite."""
-        velocity = self.momentum * state.velocity - self.learning_rate * state.grad
-        at = f.evaluate(state.x + velocity)
+        velocity = self.momentum * state.velocity + state.grad
+        at = f.evaluate(state.x - self.learning_rate * velocity)
         if not (at.finite and bool(at.x.isfinite().all())):
             return state.ended("non_finite")
         return state.moved(at, velocity=velocity)

@@ -108,7 +108,7 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ("gain += 0.5 * step * rr * H.unit", "gain += 0.5 * step * rr"),
     ],
     ("gradient_descent",): [
-        ("self.momentum * state.velocity - self", "self.momentum * state.velocity + self"),
+        ("self.momentum * state.velocity + state", "self.momentum * state.velocity - state"),
         ("change=state.change)", "change=0.0)"),
     ],
     ("line_search",): [

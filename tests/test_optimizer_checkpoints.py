@@ -89,7 +89,7 @@ def test_a_checkpoint_with_more_than_is_remembered_restores_what_is() -> None:
     optimizer.load_state_dict(saved)
     before = weights.detach().clone()
     assert float(optimizer.step(lambda: (weights**2).sum())) == pytest.approx(float(before**2))
-    torch.testing.assert_close(weights.detach(), before + 0.9 * velocity - 0.1 * 2 * before)
+    torch.testing.assert_close(weights.detach(), before - 0.1 * (0.9 * velocity + 2 * before))
 
 
 # Whose checkpoint it is

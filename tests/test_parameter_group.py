@@ -36,25 +36,42 @@ def loss(p: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("name", SCHEDULERS)
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 @pytest.mark.parametrize("full_batch", [True, False])
-def test_schedulers_are_honoured_at_each_step(name: str, momentum: float, full_batch) -> None:
-    """Rates are those that torch.optim.SGD has; the update is that of equation (8.15)."""
-    p = weights()
+def test_schedulers_act_as_on_torch_sgd(name: str, momentum: float, full_batch: bool) -> None:
+    p, q = weights(), weights()
     method = dlopt.GradientDescent(0.1, momentum)
     optimizer = dlopt.MethodOptimizer([p], method, full_batch=full_batch)
-    theirs = torch.optim.SGD([weights()], lr=0.1, momentum=momentum)
-    ours, reference = SCHEDULERS[name](optimizer), SCHEDULERS[name](theirs)
-    theta, velocity, rates = p.detach().clone(), torch.zeros(4, dtype=D), set()
-    for _ in range(8):
-        group = theirs.param_groups[0]
-        rates.add(group["lr"])
-        velocity = group["momentum"] * velocity - group["lr"] * torch.sinh(theta)
-        theta = theta + velocity
+    sgd = torch.optim.SGD([q], lr=0.1, momentum=momentum)
+    ours, reference = SCHEDULERS[name](optimizer), SCHEDULERS[name](sgd)
+    rates = set()
+    for _ in range(12):
+        rates.add(sgd.param_groups[0]["lr"])
         optimizer.step(lambda: loss(p))
-        torch.testing.assert_close(p.detach(), theta)
-        theirs.step()
+        sgd.zero_grad()
+        loss(q).backward()
+        sgd.step()
+        torch.testing.assert_close(p, q, rtol=1e-12, atol=1e-12)
         for scheduler in (ours, reference):
             scheduler.step(*([1.0] if name == "plateau" else []))
     assert len(rates) > 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, D])
+@pytest.mark.parametrize("full_batch", [True, False])
+def test_a_rate_of_zero_moves_nothing_and_forgets_nothing(dtype, full_batch: bool) -> None:
+    """As with torch.optim.SGD the gradients go on to be summed."""
+    p, q = (nn.Parameter(weights().detach().to(dtype)) for _ in range(2))
+    method = dlopt.GradientDescent(0.1, momentum=0.9)
+    optimizer = dlopt.MethodOptimizer([p], method, full_batch=full_batch)
+    sgd = torch.optim.SGD([q], lr=0.1, momentum=0.9)
+    for rate in (0.0, 0.0, 0.1, 0.0, 0.0, 0.05, 0.1, 0.0):
+        before = p.detach().clone()
+        optimizer.param_groups[0]["lr"] = sgd.param_groups[0]["lr"] = rate
+        optimizer.step(lambda: loss(p))
+        sgd.zero_grad()
+        loss(q).backward()
+        sgd.step()
+        assert torch.equal(p, before) == (rate == 0)
+        torch.testing.assert_close(p, q)
 
 
 def test_copies_and_checkpoints_keep_the_rate_of_a_schedule() -> None:

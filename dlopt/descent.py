@@ -80,29 +80,21 @@ class LineFunction:
 
 
 class _HeldError(Exception):
-    """A trial has shown entries that the objective holds where they are."""
-
-    def __init__(self, trial: Trial, held: Tensor) -> None:
-        super().__init__()
-        self.trial, self.held = trial, held
+    """A trial found entries held where they are: its arguments are which, and the trial."""
 
 
 class _Line(LineFunction):
-    """A line for a search that has to begin anew where entries turn out to be held."""
+    """A line whose search begins anew, without them, where entries turn out to be held."""
 
-    def __init__(
-        self, f: Objective, state: State, direction: Tensor, known: Trial | None = None
-    ) -> None:
-        super().__init__(f, state, direction)
-        self._known = known
+    known: Trial | None = None
 
     def __call__(self, step: float) -> Trial:
         """Evaluate at ``step``, unless that is known already."""
-        if self._known is not None and step == self._known.step:
-            return self._known
+        if self.known is not None and step == self.known.step:
+            return self.known
         trial = super().__call__(step)
         if self.held is not None:
-            raise _HeldError(trial, self.held)
+            raise _HeldError(self.held, trial)
         return trial
 
 
@@ -151,7 +143,8 @@ def search(
     """
     known = None
     while True:
-        phi = _Line(f, state, rho, known)
+        phi = _Line(f, state, rho)
+        phi.known = known
         if not -math.inf < phi.slope < 0:
             return None
         if first is None:
@@ -160,7 +153,8 @@ def search(
             trial = line_search(phi, first) if 0 < first < math.inf else None
             break
         except _HeldError as found:  # the line goes on with the other entries, less steep
-            rho, known = rho.masked_fill(found.held, 0.0), found.trial
+            held, known = found.args
+            rho = rho.masked_fill(held, 0.0)
     if trial is None:
         return None
     if trial.at is None:

@@ -142,7 +142,7 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ("return state.ended(afresh.reason) if afresh.reason else afresh", "return afresh"),
         ("(at - asked).abs() <= bound, 0.0)", "(at - asked).abs() >= 0, 0.0)"),
         ("        if self.held is not None:", "        if False:"),
-        ("found.held, 0.0), found.trial", "found.held, 0.0), None"),
+        ("        phi.known = known\n", ""),
     ],
     ("secant",): [
         ("if abs(before - after) > noise:", "if True:"),

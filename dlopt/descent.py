@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from dlopt.evaluation import Evaluation, inner, norm
+from dlopt.evaluation import Evaluation, inner, norm, rounding
 from dlopt.line_search import LineSearch, Trial
 from dlopt.method import State
 from dlopt.objective import Objective
@@ -174,8 +174,16 @@ def first_guess(state: State) -> float:
     return min(reach, drop) if drop > 0 else reach
 
 
+def promises(state: State) -> bool:
+    """Return whether the gradient, on a way as long as the point, promises more than rounding."""
+    reach = norm(state.grad) * max(1.0, norm(state.x))
+    return reach > rounding(float(state.value), torch.finfo(state.x.dtype).eps)
+
+
 def restarted(step: Callable[[Objective, S], S], f: Objective, state: S, **forgotten: Any) -> S:
     """Step once more with the memory as it was at first; if that fails too, end with all of it.
+
+    Where the gradient promises no more than rounding nothing is tried: no memory is to blame.
 
     Args:
         step: The step that failed.
@@ -186,5 +194,7 @@ def restarted(step: Callable[[Objective, S], S], f: Objective, state: S, **forgo
     Returns:
         The state after a step that forgot, or the given one with the reason why there is none.
     """
+    if not promises(state):
+        return state.ended("line_search")
     afresh = step(f, replace(state, **forgotten))
     return state.ended(afresh.reason) if afresh.reason else afresh

@@ -275,9 +275,11 @@ def _wolfe(
     for _ in range(max_evaluations):
         trial = phi(step)
         noise = max(noise, _disagreement(phi, trial))
-        armijo = trial.finite and trial.value <= phi.value + c1 * step * phi.slope
         flat = trial.finite and abs(trial.value - phi.value) <= noise
-        enough = armijo or (flat and trial.slope <= (2 * c1 - 1) * phi.slope)
+        if flat:  # slopes alone decide: by values, too, two neighbours could take turns for ever
+            enough = trial.slope <= (2 * c1 - 1) * phi.slope
+        else:
+            enough = trial.finite and trial.value <= phi.value + c1 * step * phi.slope
         steep = abs(trial.slope) if strong else -trial.slope
         if enough and steep <= -c2 * phi.slope:
             return trial

@@ -112,12 +112,10 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ("change=state.change)", "change=0.0)"),
     ],
     ("line_search",): [
-        (
-            "phi.value + c1 * step * phi.slope\n        flat",
-            "phi.value - c1 * step * phi.slope\n        flat",
-        ),
+        ("<= phi.value + c1 * step * phi.slope\n        steep", "< math.inf\n        steep"),
+        ("        if flat:  # slopes", "        if flat and trial.value > phi.value:  # slopes"),
         ("bisect=width > 0.66 * older_width", "bisect=False"),
-        ("or (flat and trial.slope <= (2 * c1 - 1) * phi.slope)", "or flat"),
+        ("enough = trial.slope <= (2 * c1 - 1) * phi.slope", "enough = True"),
         ("if enough and steep <= -c2 * phi.slope:", "if enough:"),
         ("steep = abs(trial.slope) if strong else -trial.slope", "steep = -trial.slope"),
         ("steep = abs(trial.slope) if strong else -trial.slope", "steep = abs(trial.slope)"),
@@ -139,6 +137,7 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ("first = change / phi.slope if change < 0 else", "first ="),
         ("return Found(trial.at, trial.step * phi.slope)", "return Found(trial.at, trial.step)"),
         ("return min(reach, drop) if drop > 0 else reach", "return reach"),
+        ("    if not promises(state):", "    if False:"),
         ("return state.ended(afresh.reason) if afresh.reason else afresh", "return afresh"),
         ("(at - asked).abs() <= bound, 0.0)", "(at - asked).abs() >= 0, 0.0)"),
         ("        if self.held is not None:", "        if False:"),

@@ -1,7 +1,7 @@
 """What engineers use L-BFGS for, in small: `MethodOptimizer` beside `torch.optim.LBFGS`.
 
-A run may take as many calls of its closure as PyTorch's took with its usual settings. What is over
-the budget raises, and leaves the parameters where the step began.
+Both have a number of calls of the closure, and what is over it raises: no test for an end cuts
+PyTorch's runs short. Compared is the lowest loss that they saw.
 """
 
 import math
@@ -31,9 +31,17 @@ class Client:
 
 @dataclass
 class Run:
-    first: float
+    losses: list[float]
     last: float
-    calls: int
+
+    @property
+    def best(self) -> float:
+        return min(self.losses)
+
+    def arrival(self, share: float) -> int:
+        """The calls until the loss is within a share of itself of the lowest."""
+        enough = self.best + share * abs(self.best)
+        return 1 + next(i for i, J in enumerate(self.losses) if enough >= J)
 
 
 class Spent(Exception):
@@ -43,9 +51,7 @@ class Spent(Exception):
 def run(
     client: Client,
     make: Callable[[list[Tensor]], torch.optim.Optimizer],
-    *,
-    steps: int = 10_000,
-    calls: float = math.inf,
+    calls: int,
 ) -> Run:
     """Run the usual loop around an optimizer; at the end prepare as users do, and look."""
     optimizer = make(client.parameters)
@@ -62,7 +68,7 @@ def run(
         return loss.detach()
 
     try:
-        for _ in range(steps):
+        while len(losses) < calls:
             before = len(losses)
             optimizer.step(closure)
             if getattr(optimizer, "reason", "") and len(losses) == before + 1:
@@ -70,7 +76,7 @@ def run(
     except Spent:
         pass
     client.prepare()
-    return Run(losses[0], client.loss().item(), len(losses))
+    return Run(losses, client.loss().item())
 
 
 def ours(parameters: list[Tensor]) -> dlopt.MethodOptimizer:
@@ -81,8 +87,18 @@ def conjugate(parameters: list[Tensor]) -> dlopt.MethodOptimizer:
     return dlopt.MethodOptimizer(parameters, dlopt.ConjugateGradient(), full_batch=True)
 
 
-plain = torch.optim.LBFGS
-searching = partial(torch.optim.LBFGS, line_search_fn="strong_wolfe")
+def bfgs(parameters: list[Tensor]) -> dlopt.MethodOptimizer:
+    return dlopt.MethodOptimizer(parameters, dlopt.BFGS(), full_batch=True)
+
+
+theirs = partial(  # with its line search, and without its tests for an end
+    torch.optim.LBFGS,
+    line_search_fn="strong_wolfe",
+    max_iter=10_000,
+    max_eval=10_000,
+    tolerance_grad=0,
+    tolerance_change=0,
+)
 
 
 # An image that is clamped by its closure
@@ -120,12 +136,13 @@ def style_transfer(seed: int = 0) -> Client:
     return Client([image], loss, lambda: image.data.clamp_(0, 1))
 
 
+@pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("make", [ours, conjugate])
-def test_style_transfer_ends_lower_than_with_torch(make) -> None:
-    theirs = run(style_transfer(), searching, steps=15)
-    mine = run(style_transfer(), make, calls=theirs.calls)
-    assert mine.last <= 0.7 * theirs.last < 0.05 * theirs.first
-    assert mine.calls <= theirs.calls
+def test_style_transfer_ends_lower_than_with_torch(make, seed: int) -> None:
+    reference = run(style_transfer(seed), theirs, 100)
+    mine = run(style_transfer(seed), make, 100)
+    assert mine.best < 0.9 * reference.best < 0.05 * reference.losses[0]
+    assert mine.last < 1.1 * mine.best  # where the calls ran out is where the step began
 
 
 def test_an_image_is_within_its_bounds_after_every_step() -> None:
@@ -169,12 +186,11 @@ def waves(seed: int = 0) -> Client:
     return Client([p for m in (first, second, out) for p in m.parameters()], loss)
 
 
-def test_waves_are_learned_as_by_torch() -> None:
-    theirs = run(waves(), partial(plain, lr=0.8), steps=5)  # as in PyTorch's example
-    mine = run(waves(), ours, calls=theirs.calls)
-    assert mine.last < 0.01 * mine.first
-    assert mine.last <= 1.1 * theirs.last
-    assert mine.calls <= theirs.calls
+@pytest.mark.parametrize("seed", range(3))
+def test_waves_are_learned_as_by_torch(seed: int) -> None:
+    reference, mine = run(waves(seed), theirs, 100), run(waves(seed), ours, 100)
+    assert mine.best < 0.02 * mine.losses[0]
+    assert mine.best <= 1.1 * reference.best
 
 
 # A differential equation
@@ -198,13 +214,14 @@ def oscillator(seed: int = 0) -> tuple[Client, Callable[[], float]]:
     return Client(list(net.parameters()), loss), error
 
 
-def test_a_differential_equation_is_solved_as_by_torch() -> None:
-    theirs = run(oscillator()[0], searching, steps=15)
-    client, error = oscillator()
-    mine = run(client, ours, calls=theirs.calls)
-    assert mine.last <= max(1e-5, theirs.last)
-    assert mine.calls <= theirs.calls
-    assert error() < 1e-2
+@pytest.mark.parametrize("seed", range(3))
+def test_a_differential_equation_is_solved_as_by_torch(seed: int) -> None:
+    """In single precision: near its floor, after 300 calls, either may be ahead for a while."""
+    reference = run(oscillator(seed)[0], theirs, 800)
+    client, error = oscillator(seed)
+    mine = run(client, ours, 800)
+    assert mine.best <= reference.best
+    assert error() < 5e-3
 
 
 # Calibration
@@ -223,12 +240,15 @@ def temperature(seed: int = 0) -> tuple[Client, Callable[[float], float]]:
     return Client([T], lambda: cross_entropy(3 * logits / T, labels)), loss_at
 
 
-def test_a_temperature_is_the_minimum_of_a_scalar_minimiser() -> None:
-    client, loss_at = temperature()
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("make", [ours, conjugate, bfgs])
+def test_a_temperature_is_the_minimum_of_a_scalar_minimiser(make, seed: int) -> None:
+    """Found by fewer calls than PyTorch's; a few more find that nothing is left."""
+    client, loss_at = temperature(seed)
     best = minimize_scalar(loss_at, bounds=(0.1, 20), method="bounded", options={"xatol": 1e-9})
-    theirs = run(temperature()[0], partial(plain, lr=0.01, max_iter=50), steps=1)
-    mine = run(client, ours)
+    reference = run(temperature(seed)[0], theirs, 30)
+    mine = run(client, make, 30)
     (T,) = client.parameters
     assert T.item() == pytest.approx(best.x, rel=1e-6)
-    assert mine.last < theirs.last - 0.05  # with this learning rate 50 calls don't arrive
-    assert mine.calls < theirs.calls
+    assert mine.arrival(1e-12) < reference.arrival(1e-12)
+    assert len(mine.losses) <= mine.arrival(1e-12) + 8

@@ -115,6 +115,22 @@ def test_a_fresh_start_forgets_and_a_second_failure_keeps_all() -> None:
     assert last.x is state.x
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_fresh_start_is_not_tried_where_the_gradient_is_rounding(dtype) -> None:
+    """‖g‖ max(1, ‖θ‖) of x² + 1 at x, on both sides of ten units in the last place of 1."""
+
+    def step(f: Objective, state: Learned) -> Learned:
+        seen.append(float(state.x))
+        return state
+
+    f = Objective(lambda x: bowl(x) + 1)
+    for x, tried in ((4.0, False), (6.0, True)):
+        seen: list[float] = []
+        state = Learned.begin(f.evaluate(torch.tensor([x * torch.finfo(dtype).eps], dtype=dtype)))
+        last = restarted(step, f, state, lessons=0)
+        assert (len(seen), last.reason) == ((1, "") if tried else (0, "line_search"))
+
+
 @pytest.mark.parametrize(
     "method",
     [

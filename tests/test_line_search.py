@@ -247,13 +247,21 @@ def test_backtracking_at_least_halves_the_step() -> None:
 
 @pytest.mark.parametrize("search", [strong_wolfe, weak_wolfe])
 def test_where_values_are_flat_the_slopes_keep_the_minimum(search) -> None:
-    """The first trial meets Armijo by rounding alone, on a slope that is steep uphill."""
+    """The first trial is as low as the start, on a slope that is steep uphill."""
     phi = ScalarPhi(lambda e: 1.0, lambda e: 1e-13 * (-1 + 3.8 * e))
     trial = search(phi, 1.0, c2=0.4)
     assert trial is not None
     assert trial.slope >= -0.4e-13
     if search is strong_wolfe:
         assert trial.slope <= 0.4e-13
+
+
+@pytest.mark.parametrize("fall", [0.0, 2.0**-53])
+def test_where_values_are_flat_a_last_digit_is_no_decrease(fall: float) -> None:
+    """Beyond the minimum the weak conditions bound no slope: two neighbours would take turns."""
+    phi = ScalarPhi(lambda e: 1.0 - fall * (e > 0), lambda e: 1e-30 * (-1 + 4 * (e > 0)))
+    phi.tiny = 1e-3
+    assert weak_wolfe(phi, 1.0) is None
 
 
 def test_rounding_is_measured_where_values_disagree_with_slopes() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from numbers import Real
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +34,7 @@ class ModuleObjective(Objective):
 
     Args:
         closure: Computes the loss, 0-d or of one element, and returns it; where it has called
-            ``backward()``, or where the loss is inf or NaN, it may be a float.
+            ``backward()``, or where the loss is inf or NaN, it may be a number.
         parameters: The tensors that hold the point, of one dtype on one device, n numbers in all.
 
     Example:
@@ -48,8 +49,8 @@ class ModuleObjective(Objective):
     _function = "the loss that closure returns must depend on the parameters"
 
     def __init__(self, closure: Closure | None, parameters: Sequence[Tensor]) -> None:
-        if closure is None:
-            raise ValueError("closure must compute and return the loss, got None")
+        if not callable(closure):
+            raise ValueError(f"closure must compute and return the loss, got {closure!r}")
         if torch.is_inference_mode_enabled():
             raise ValueError("a step needs gradients, which torch.inference_mode() doesn't allow")
         super().__init__(closure)
@@ -117,8 +118,8 @@ class ModuleObjective(Objective):
                 "over the processes: take one that needs gradients only, such as LBFGS()"
             )
         slopes = None if all(p.grad is None for p in self._parameters) else self._gradients()
-        known = slopes is not None or (isinstance(output, float) and not math.isfinite(output))
-        if isinstance(output, float) and known:  # what torch's LBFGS takes
+        known = slopes is not None or (isinstance(output, Real) and not math.isfinite(output))
+        if isinstance(output, Real) and known:  # what torch's LBFGS takes
             output = torch.as_tensor(output, dtype=torch.float64, device=x.device)
         if self._dim == 0 and isinstance(output, Tensor) and output.numel() == 1:
             output = output.reshape(())

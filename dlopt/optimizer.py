@@ -57,14 +57,14 @@ class MethodOptimizer(torch.optim.Optimizer):
     the closure, with ``scale``, ``unscale_`` and ``update``.
 
     Args:
-        params: The parameters, real floating-point tensors of one dtype on one device.
+        params: The parameters, all float32 or all float64, on one device.
         method: What to run, for example ``Newton()``.
         full_batch: Say that every closure computes the same loss. Then a step reuses the last
             gradient. By default each step evaluates anew, since a new minibatch has its own.
 
     Raises:
         ValueError: ``params`` is empty, holds several groups or a setting that nobody reads, or
-            tensors that are not real floating-point numbers of one dtype on one device.
+            other tensors than these.
 
     Example:
         >>> import torch, dlopt
@@ -130,6 +130,7 @@ class MethodOptimizer(torch.optim.Optimizer):
         for key in joining.keys() & {"params", "param_names"}:
             first[key] = [*first[key], *joining[key]]
 
+    @torch._disable_dynamo  # type: ignore[attr-defined]  # closures may be compiled, this is not
     @torch.no_grad()
     def step(self, closure: Closure | None = None) -> Tensor:  # type: ignore[override]
         """Run one iteration of the method.

@@ -21,8 +21,10 @@ _NAMES = {"params", "param_names", "name"}
 def trained(group: Mapping[str, Any]) -> list[Tensor]:
     """Return the parameters of a group that require a gradient.
 
+    One that is there twice, as weights that two layers share, is trained once.
+
     Raises:
-        ValueError: There is none, or they can't be one vector: of several dtypes or devices.
+        ValueError: There is none, or they can't be one vector of float32 or float64 on one device.
 
     Example:
         >>> import torch
@@ -31,12 +33,17 @@ def trained(group: Mapping[str, Any]) -> list[Tensor]:
         >>> trained({"params": list(layer.parameters())})[0] is layer.bias
         True
     """
-    found: list[Tensor] = [p for p in group["params"] if p.requires_grad]
+    found: list[Tensor] = list({id(p): p for p in group["params"] if p.requires_grad}.values())
     if not any(p.numel() for p in found):
         raise ValueError("params must hold at least one parameter that requires grad, got none")
     kinds = {(str(p.dtype), str(p.device)) for p in found}
     if len(kinds) > 1:
         raise ValueError(f"params must share one dtype and device, got {sorted(kinds)}")
+    if found[0].dtype not in (torch.float32, torch.float64):
+        raise ValueError(
+            f"params must be float32 or float64, got {found[0].dtype}: compute the loss in half "
+            "precision by torch.autocast"
+        )
     return found
 
 
@@ -49,15 +56,16 @@ def settings_of(method: Method[Any]) -> dict[str, float]:
     """Return those settings of a method that PyTorch has a name for, by that name.
 
     Raises:
-        ValueError: The method is a class.
+        ValueError: It is no method, but a class, for example.
 
     Example:
         >>> import dlopt
         >>> settings_of(dlopt.GradientDescent(0.5)), settings_of(dlopt.BFGS())
         ({'lr': 0.5, 'momentum': 0.0}, {})
     """
-    if isinstance(method, type):
-        raise ValueError(f"method must be an instance, such as {method.__name__}()")
+    if isinstance(method, type) or not hasattr(method, "step"):
+        name = method.__name__ if isinstance(method, type) else "LBFGS"
+        raise ValueError(f"method must be an instance, such as {name}(), got {method!r}")
     return {k: getattr(method, name) for k, name in _SETTINGS.items() if hasattr(method, name)}
 
 
@@ -144,11 +152,11 @@ def label_of(
         group: The parameter group.
         owners: Those of its parameters whose memory it is.
     """
-    ids = {id(p) for p in owners}
+    places = {id(p): i for i, p in reversed([*enumerate(group["params"])])}
     return {
         "name": type(method).__name__,
         "shapes": [list(p.shape) for p in group["params"]],
-        "trained": [i for i, p in enumerate(group["params"]) if id(p) in ids],
+        "trained": [places[id(p)] for p in owners],
     }
 
 

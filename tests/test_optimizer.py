@@ -5,6 +5,7 @@ import itertools
 import warnings
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -120,7 +121,8 @@ def test_a_pair_comes_from_one_minibatch() -> None:
         torch.testing.assert_close(y, curvatures * s)
 
 
-def test_a_closure_may_return_a_float_as_for_torch_lbfgs() -> None:
+@pytest.mark.parametrize("number", [float, np.float32, np.float64])
+def test_a_closure_may_return_a_number_as_for_torch_lbfgs(number: type) -> None:
     net, x, y = task()
     optimizer = dlopt.MethodOptimizer(net.parameters(), dlopt.SteepestDescent())
 
@@ -128,7 +130,7 @@ def test_a_closure_may_return_a_float_as_for_torch_lbfgs() -> None:
         optimizer.zero_grad()
         loss = mse_loss(net(x), y)
         loss.backward()
-        return loss.item()
+        return number(loss.item())
 
     losses = [float(optimizer.step(closure)) for _ in range(5)]
     assert losses == sorted(losses, reverse=True)
@@ -244,8 +246,57 @@ def test_bad_parameters_are_named() -> None:
         dlopt.MethodOptimizer([a], method).step()
     with pytest.raises(ValueError, match=r"method must be an instance, such as Newton\(\)"):
         dlopt.MethodOptimizer([a], dlopt.Newton)
+    for no_method in (None, "Newton"):
+        with pytest.raises(ValueError, match=f"must be an instance, .*, got {no_method!r}"):
+            dlopt.MethodOptimizer([a], no_method)
+    for dtype in (torch.float16, torch.bfloat16):
+        with pytest.raises(ValueError, match=f"be float32 or float64, got {dtype}: .*autocast"):
+            dlopt.MethodOptimizer([nn.Parameter(torch.ones(2, dtype=dtype))], method)
     with pytest.raises(ValueError, match="0-d tensor, got float"):
         dlopt.MethodOptimizer([a], method).step(lambda: 1.0)
+    with pytest.raises(ValueError, match="closure must compute and return the loss, got tensor"):
+        dlopt.MethodOptimizer([a], method).step(a.sum())
+
+
+@pytest.mark.parametrize("name", ["gradient_descent", "lbfgs"])
+@pytest.mark.parametrize("compiled", ["model", "training"])
+def test_compiled_models_and_loops_train_as_others(name: str, compiled: str) -> None:
+    runs = []
+    for compiles in (True, False):
+        net, x, y = task()
+        optimizer = dlopt.MethodOptimizer(net.parameters(), METHODS[name])
+
+        def train(net=net, x=x, y=y, optimizer=optimizer) -> Tensor:
+            return optimizer.step(lambda: mse_loss(net(x), y))
+
+        if compiles and compiled == "model":
+            net.compile(backend="eager")
+        elif compiles:
+            train = torch.compile(train, backend="eager")
+        for _ in range(4):
+            train()
+        runs.append(flat(net))
+    assert torch.equal(*runs)
+
+
+@pytest.mark.filterwarnings("ignore:optimizer contains a parameter group with duplicate")
+def test_weights_that_are_handed_over_twice_are_trained_once() -> None:
+    runs = []
+    for twice in (True, False):
+        net, x, y = task()
+        last, tied = net[2], nn.Linear(3, 4, bias=False, dtype=torch.float64)
+        tied.weight = net[0].weight
+        parameters = [*net[0].parameters(), *([tied.weight] if twice else []), *last.parameters()]
+        optimizer = dlopt.MethodOptimizer(parameters, dlopt.LBFGS())
+        for _ in range(3):
+            optimizer.step(lambda net=net, tied=tied: mse_loss(net(x) + tied(x).mean(), y))
+        saved = optimizer.state_dict()
+        optimizer = dlopt.MethodOptimizer(parameters, dlopt.LBFGS())
+        optimizer.load_state_dict(saved)
+        optimizer.step(lambda net=net, tied=tied: mse_loss(net(x) + tied(x).mean(), y))
+        assert len(optimizer.state[parameters[0]]["pairs"]) == 4
+        runs.append(flat(net))
+    assert torch.equal(*runs)
 
 
 def test_sparse_gradients_train_as_dense_ones() -> None:

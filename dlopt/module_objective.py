@@ -30,7 +30,9 @@ class ModuleObjective(Objective):
     here: all processes see one objective, the mean of theirs, and take the same decisions.
 
     A closure may move the parameters before it computes the loss, as one that clamps an image does.
-    The point of an evaluation, its ``x``, then is where value and gradient were taken.
+    The point of an evaluation, its ``x``, then is where value and gradient were taken. Where it
+    brings weights back to unit length, say, that gradient knows nothing of the way back and leads
+    off the sphere: methods then creep. Computed of ``w / w.norm()`` the loss has the right one.
 
     Args:
         closure: Computes the loss, 0-d or of one element, and returns it; where it has called

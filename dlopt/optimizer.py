@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlopt.evaluation import largest_entry, split
+from dlopt.evaluation import largest_entry
 from dlopt.method import Method, State
 from dlopt.module_objective import Closure, ModuleObjective
 from dlopt.parameter_group import (
@@ -40,7 +40,8 @@ class MethodOptimizer(torch.optim.Optimizer):
 
     A method evaluates the closure several times in a step. Layers that change as they are
     evaluated (batch normalisation's running statistics, dropout) change each time: put them into
-    ``eval()`` mode for the fit, or fix their random numbers within the closure.
+    ``eval()`` mode for the fit, or fix their random numbers within the closure. A closure may clamp
+    or mask parameters at its start. Rescale them within the loss, ``w / w.norm()``, instead.
 
     Parameters may have any shape. Which of them are trained, those that require a gradient, is
     looked up at every step; where that changes, what the method has learned is dropped.
@@ -149,8 +150,8 @@ class MethodOptimizer(torch.optim.Optimizer):
         """
         self.reason = ""
         f = ModuleObjective(closure, self._looked_up())
-        method, state = configured(self.method, self.param_groups[0]), self._reusable()
-        start = f.point() if state is None else state.x
+        method, start = configured(self.method, self.param_groups[0]), f.point()
+        state = self._reusable(start)
         try:
             if state is None:
                 state = self._evaluated(method, f, start)
@@ -220,15 +221,14 @@ class MethodOptimizer(torch.optim.Optimizer):
         self._last = self._stuck = None
         self.state.clear()
 
-    def _reusable(self) -> State | None:
-        """Return the last state if the loss, the parameters and the memory still are the same."""
+    def _reusable(self, x: Tensor) -> State | None:
+        """Return the last state if the loss, the point and the memory still are the same."""
         last, memory = self._last, self.state.get(self._owners[0])
         if last is None or memory is None or not self.full_batch:
             return None
         if any(memory.get(name) is not value for name, value in last.memory.items()):
             return None
-        parts = zip(self._owners, split(last.x, self._owners), strict=True)
-        return last if all(torch.equal(p, part) for p, part in parts) else None
+        return last if torch.equal(last.x, x) else None
 
     def _is_stuck(self, method: Method[Any], state: State) -> bool:
         """Return whether here, of the same loss, the method has just found no step; say why."""

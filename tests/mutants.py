@@ -241,7 +241,7 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ("        self._forget()\n\n", "\n"),
         ("or memory is None or not self.full_batch:", "or memory is None:"),
         ("if last is None or memory is None or not", "if last is None or not"),
-        ("return last if all(torch.equal(p, part) for p, part in parts) else None", "return last"),
+        ("return last if torch.equal(last.x, x) else None", "return last"),
         ("memory.get(name) is not value", "False"),
         ("if self._stuck is None or self._stuck[0] != method:", "if self._stuck is None:"),
         ("        self.reason = there.reason\n", ""),

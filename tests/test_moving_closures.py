@@ -86,6 +86,32 @@ def test_pruned_weights_stay_out_and_the_others_are_fitted(name: str) -> None:
     assert calls < 120
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_unit_length_is_kept_better_within_the_loss_than_by_rescaling(seed: int) -> None:
+    """The largest eigenvalue as the largest wᵀAw of all w of unit length, in 40 calls."""
+    g = torch.Generator().manual_seed(seed)
+    root = torch.randn(20, 20, generator=g, dtype=D)
+    A, start = root @ root.T, torch.randn(20, generator=g, dtype=D)
+    shares = []
+    for within in (True, False):
+        w, seen = start.clone().requires_grad_(True), []
+        optimizer = dlopt.MethodOptimizer([w], dlopt.LBFGS(), full_batch=True)
+
+        def closure(w=w, seen=seen, within=within) -> Tensor:
+            if not within:
+                w.data.div_(w.data.norm())
+            unit = w / w.norm() if within else w
+            loss = -(unit @ A @ unit)
+            seen.append(loss.item())
+            return loss
+
+        while len(seen) < 40:
+            optimizer.step(closure)
+        shares.append(-min(seen[:40]) / float(torch.linalg.eigvalsh(A)[-1]))
+    assert shares[0] == pytest.approx(1.0, abs=1e-7)
+    assert 0.95 < shares[1] < 1.0 - 1e-4
+
+
 def test_a_closure_that_clamps_and_raises_leaves_the_parameters_as_they_were() -> None:
     x = torch.tensor([2.0, 0.5], dtype=D, requires_grad=True)
     optimizer = dlopt.MethodOptimizer([x], dlopt.LBFGS())

@@ -93,9 +93,10 @@ class MethodOptimizer(torch.optim.Optimizer):
         for p in self.param_groups[0]["params"]:
             if not p.is_floating_point():
                 raise ValueError(f"params must be real floating-point tensors, got {p.dtype}")
-        self._last: State | None = None
+        self._last: State | None = None  # after the last step: its gradient may be used again
         self._stuck: tuple[Method[Any], State] | None = None  # where the last step found nothing
-        self._owners: list[Tensor] = []  # whose memory it is
+        # Whose memory it is, and of what kind they were. All of it is in `state` of the first one.
+        self._owners: list[Tensor] = []
         self._kind: list[tuple[Any, ...]] = []
         self._looked_up()
         configured(method, self.param_groups[0])
@@ -122,7 +123,7 @@ class MethodOptimizer(torch.optim.Optimizer):
             check_settings(self.method, param_group)
             super().add_param_group(ParameterGroup(param_group))
             return
-        if "_owners" not in self.__dict__:
+        if "_owners" not in self.__dict__:  # while the optimizer is made
             raise ValueError("MethodOptimizer takes one parameter group, got a second one")
         first = self.param_groups[0]
         check_settings(self.method, param_group, joined=first)
@@ -176,7 +177,7 @@ class MethodOptimizer(torch.optim.Optimizer):
             f.release()
         self.reason = state.reason
         stuck = state.reason == "no_decrease" or (state.reason and afresh)
-        self._stuck = (method, state) if stuck else None
+        self._stuck = (method, state.plain) if stuck else None
         self._last = None if state.reason else state
         self.state[self._owners[0]] = {} if state.reason else state.memory
         return loss

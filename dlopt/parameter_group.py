@@ -1,4 +1,4 @@
-"""The parameter group of an optimizer: what is trained, and the settings that schedulers change."""
+"""The parameter group of an optimizer: what is trained, by which settings, and whose checkpoint."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def label_of(
         group: The parameter group.
         owners: Those of its parameters whose memory it is.
     """
-    places = {id(p): i for i, p in reversed([*enumerate(group["params"])])}
+    places = {id(p): i for i, p in enumerate(group["params"])}
     return {
         "name": type(method).__name__,
         "shapes": [list(p.shape) for p in group["params"]],

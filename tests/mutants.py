@@ -268,7 +268,6 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
     ("parameter_group", "optimizer_checkpoints"): [
         ('for key in ("name", "shapes")', 'for key in ("name",)'),
         ('now["lr"] = sys.float_info.min', 'now["lr"] = 1e-3'),
-        ("for i, p in reversed([*enumerate", "for i, p in ([*enumerate"),
         ("if now == old:", "if True:"),
         ("group[key] != joined[key]", "False"),
     ],

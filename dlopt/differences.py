@@ -98,7 +98,7 @@ def _size_of(x: Tensor) -> Tensor:
     return x.where(x > 0, largest_entry(x) or 1.0)
 
 
-def way_down(H: Differences, noise: float, most: int = 20) -> Tensor | None:
+def way_down(H: Differences, noise: float, most: int = 19) -> Tensor | None:
     """Return a direction that leads down from a gradient of zero, None where none was found.
 
     First derivatives alone see nothing of the way down from a saddle; so it is looked for, and
@@ -107,7 +107,7 @@ def way_down(H: Differences, noise: float, most: int = 20) -> Tensor | None:
     Args:
         H: The Hessian where to look; what it knows already is used.
         noise: How much of J is rounding, in its units.
-        most: The most products, those that are known included: up to 20 parameters nothing of the
+        most: The most products, those that are known included: up to 19 parameters nothing of the
             Hessian stays unseen.
     """
     scaled = InUnits(H, H.extent)

@@ -11,7 +11,6 @@ the gradient. And no way leads down, as from a saddle.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -65,7 +64,7 @@ class StoppingRule:
         elif self._wait > 0 and not state.reason:
             self._wait -= 1
         elif small or state.reason in ("line_search", "no_decrease") or self._stands(state):
-            if self._nothing_left(state, small):
+            if self._nothing_left(state, small) and self._is_repeated(state, small):
                 return "gradient" if small else "no_decrease"
             # A test costs an evaluation: the more have failed, the longer until the next one.
             self._refuted += 1
@@ -103,13 +102,26 @@ class StoppingRule:
         share = 1.0 if order >= 1.8 else _VISIBLE * rounding(1.0, eps)
         return max(rounding(recent, eps), share * rounding(halfway, eps))
 
+    def _is_repeated(self, state: State, small: bool) -> bool:
+        """Return whether J is the same once more at the same point, as rounding is.
+
+        Dropout's noise and that of random minibatches aren't, except by chance. Of a sum that a GPU
+        adds up in another order the last digits differ.
+        """
+        if small and self._largest[-1] > 0 and not self._measured:
+            return True  # nothing that rests on more than the usual rounding
+        again = self._f.evaluate(state.x)
+        if small:
+            return largest_entry(again.grad) <= self._tolerance
+        return abs(again.J - float(state.value)) <= _VISIBLE * rounding_of(state, state)
+
     def _nothing_left(self, state: State, small: bool) -> bool:
         """Return whether what is left to gain drowns in rounding."""
         k, eps = len(self._values) - 1, torch.finfo(state.x.dtype).eps
         noise = noise_of(self._before, state)
         if state.reason:  # the method gave up: rounding may be larger than it ought to be
-            around = shaken(self._f, state, math.sqrt(eps))
-            noise = max([noise, *(disagreement(state, at) for at in around if at.finite)])
+            noise = max(noise, seen_around(self._f, state))
+        self._measured = noise > rounding_of(self._before, state)
         enough = early = hidden = _VISIBLE * noise
         if small and k >= _EARLY:
             early += _VISIBLE * self._earlier_noise(k, eps)
@@ -148,11 +160,16 @@ class StoppingRule:
 
 
 def noise_of(before: State, state: State) -> float:
-    """Return how much of J is rounding: of its value, of the point, and what the step shows."""
+    """Return how much of J is rounding: as much as it ought to be, or what the step shows."""
+    return max(rounding_of(before, state), disagreement(before, state))
+
+
+def rounding_of(before: State, state: State) -> float:
+    """Return how large the rounding of J ought to be: of its value and of the point."""
     eps = torch.finfo(state.x.dtype).eps
     size = (state.x.abs() + before.x.abs()).double()
     point = eps * float(state.grad.abs().double().dot(size))
-    return max(rounding(float(state.value), eps) + point, disagreement(before, state))
+    return rounding(float(state.value), eps) + point
 
 
 def drowns(f: Objective, state: State) -> bool:
@@ -182,20 +199,30 @@ def disagreement(before: State, after: State | Evaluation) -> float:
     return change if change > 2 * steepest else 0.0
 
 
-def shaken(f: Objective, state: State, share: float) -> Iterator[Evaluation]:
-    r"""Evaluate six points around θ, each entry moved by at most a ``share`` of itself.
+def seen_around(f: Objective, state: State) -> float:
+    r"""Return how much of J is rounding by six values around θ, in its units.
 
-    Each point lies four times nearer than the one before: what changes J there is less and less its
-    slope. In the spirit of ECnoise (Moré & Wild, SIAM J. Sci. Comput. 33, 2011).
+    Two by two on opposite sides: rounding shows on both, a jump of J on one. And ever nearer: what
+    changes J there is less and less its slope. In the spirit of ECnoise (Moré & Wild, SIAM J. Sci.
+    Comput. 33, 2011).
     """
+    noise, eps = 0.0, torch.finfo(state.x.dtype).eps
+    for k in (1, 2, 3):
+        around = (shaken(f, state, k, side * eps ** (0.5 + k / 8)) for side in (1, -1))
+        less, more = sorted(disagreement(state, at) if at.finite else 0.0 for at in around)
+        noise = max(noise, min(_VISIBLE * less, more))
+    return noise
+
+
+def shaken(f: Objective, state: State, k: int, share: float) -> Evaluation:
+    """Evaluate with each entry of θ moved by at most a ``share`` of itself, k times another way."""
     i = torch.arange(1, len(state.x) + 1, dtype=state.x.dtype, device=state.x.device)
-    for k in range(1, 7):
-        yield f.evaluate(state.x + share / 4 ** (k - 1) * state.x.abs() * torch.cos(k * i))
+    return f.evaluate(state.x + share * state.x.abs() * torch.cos(k * i))
 
 
 def is_rounding(f: Objective, state: State) -> bool:
     """Return whether the gradient is what the last digits of θ make of it: one evaluation."""
-    moved = next(shaken(f, state, 4 * torch.finfo(state.x.dtype).eps))
+    moved = shaken(f, state, 1, 4 * torch.finfo(state.x.dtype).eps)
     return norm(moved.grad - state.grad) >= norm(state.grad)
 
 

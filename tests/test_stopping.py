@@ -25,7 +25,7 @@ from dlopt.stopping import (
     drowns,
     is_rounding,
     noise_of,
-    shaken,
+    seen_around,
 )
 
 D = torch.float64
@@ -256,9 +256,18 @@ def test_rounding_shows_where_values_disagree_with_slopes() -> None:
     steep = Objective(lambda x: 1e6 * x.sum() + x.square().sum())
     for f, least, most in ((noisy, 1e-11, 3e-9), (steep, 0, 0)):
         state = state_of(f, 0.3, 0.7)
-        found = max(disagreement(state, at) for at in shaken(f, state, 1e-10))
-        assert least <= found <= most
+        assert least <= seen_around(f, state) <= most
     assert disagreement(state_of(noisy, 0.3, 0.7), state_of(noisy, 0.3, 0.70001)) == 0  # too far
+
+
+def test_a_jump_is_no_rounding() -> None:
+    """It shows on one side of θ only, and there as much at any distance."""
+    state = state_of(f := Objective(lambda x: x.square().sum() + (x[0] < 0.3)), 0.3, 0.7)
+    assert seen_around(f, state) == 0
+    for name in ("bfgs", "lbfgs", "newton", "truncated_newton"):
+        far = farther(BY_NAME["Roszman1_2"], 10.0)  # its arctangent jumps at a pole
+        path = dlopt.minimize(lambda x, far=far: far(x), far.x0, METHODS[name], record=False)
+        assert not path.converged or near(far, float(path.value))
 
 
 def test_a_gradient_is_rounding_where_the_last_digits_of_the_point_make_it() -> None:
@@ -400,3 +409,69 @@ def test_weights_that_start_at_zero_are_found_or_missed_aloud(name: str, seed: i
     path = dlopt.minimize(lambda w: loss(w, unequal), zero, METHODS[name], record=False)
     assert least.converged
     assert not path.converged or float(path.value - least.value) < 1e-6
+
+
+def regression(seed: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, torch.Generator]:
+    generator = torch.Generator().manual_seed(seed)
+    A = torch.randn(60, 8, dtype=dtype, generator=generator)
+    b = A.sum(1) + torch.randn(60, dtype=dtype, generator=generator)
+    return A, b, generator
+
+
+def from_call_to_call(kind: str, seed: int, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+    """Residuals with dropout's noise in the data, of random minibatches, of dropped units."""
+    A, b, generator = regression(seed, dtype)
+
+    def dropout(w: Tensor) -> Tensor:
+        kept = torch.rand(A.shape, dtype=dtype, generator=generator) > 0.2
+        return (A * kept / 0.8) @ w - b
+
+    def minibatch(w: Tensor) -> Tensor:
+        rows = torch.randint(60, (10,), generator=generator)
+        return A[rows] @ w - b[rows]
+
+    def units(w: Tensor) -> Tensor:
+        kept = 2 * (torch.rand(20, dtype=dtype, generator=generator) > 0.5)
+        return torch.tanh(w[:20] + A[:, :1]) @ (kept * w[20:40]) - b
+
+    return {"dropout": dropout, "minibatch": minibatch, "units": units}[kind]
+
+
+@pytest.mark.parametrize("name", [*ALL, "levenberg_marquardt"])
+@pytest.mark.parametrize("kind", ["dropout", "minibatch", "units"])
+@pytest.mark.parametrize("dtype", [torch.float32, D])
+def test_noise_that_changes_from_call_to_call_is_no_rounding(
+    name: str, kind: str, dtype: torch.dtype
+) -> None:
+    for seed in range(3):
+        r = from_call_to_call(kind, seed, dtype)
+        method = ALL.get(name, dlopt.LevenbergMarquardt())
+        f = r if name == "levenberg_marquardt" else (lambda w, r=r: r(w).square().mean())
+        x0 = torch.linspace(0.1, 0.5, 40 if kind == "units" else 8, dtype=dtype)
+        path = dlopt.minimize(f, x0, method, max_steps=100)
+        assert not path.converged
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_last_digits_that_change_from_call_to_call_are_rounding(name: str) -> None:
+    """As those of sums that are added up in another order."""
+    A, b, generator = regression(0, D)
+
+    def f(w: Tensor) -> Tensor:
+        loss = (A @ w - b).square().mean()
+        return loss + 5e-16 * torch.randn((), dtype=D, generator=generator) * loss.detach()
+
+    path = dlopt.minimize(f, torch.zeros(8, dtype=D), ALL[name], grad_tol=1e-300)
+    assert path.converged
+    least = (A @ torch.linalg.lstsq(A, b).solution - b).square().mean()
+    assert abs(float(path.value / least) - 1) < 1e-13
+
+
+def test_a_gradient_that_is_zero_by_chance_is_no_end() -> None:
+    """Where dropout has dropped everything, J is constant for once."""
+    draws = iter([1.0, 0.0] + [1.0] * 1000)
+    path = dlopt.minimize(
+        lambda x: 1 + next(draws) * (x - 3).square().sum(), torch.zeros(2, dtype=D), dlopt.Newton(),
+        max_steps=1,
+    )  # fmt: skip
+    assert not path.converged

@@ -1,11 +1,11 @@
 """Is "converged" true? Every method of ours, at its own defaults, on every problem with an answer.
 
 The problems: Moré, Garbow and Hillstrom's, NIST's nonlinear regressions, and those of ``further``.
-A run is *near*, and has *solved* its problem, when the value of the point that it returns differs
-from a listed minimum by at most 1e-6 max(1, |J*|). A *violation* is a run that says "converged"
-where it is not near, and other methods, SciPy's, go on down from its end by more than that; where
-they do not, it has ended at a minimum that is not listed, *elsewhere*. A *false alarm* is near and
-not converged.
+None is cut off before 10,000 steps. A run is *near*, and has *solved* its problem, when the value
+of the point that it returns differs from a listed minimum by at most 1e-6 max(1, |J*|). A
+*violation* is a run that says "converged" where it is not near, and other methods, SciPy's, go on
+down from its end by more than that; where they do not, it has ended at a minimum that is not
+listed, *elsewhere*. A *false alarm* is near and not converged.
 
 Nothing is stored. ``--variant`` repeats the runs from other starts, in other coordinates or units.
 """
@@ -43,6 +43,10 @@ METHODS: dict[str, dlopt.Method[Any]] = {
 }
 PROBLEMS: tuple[Problem, ...] = (*INSTANCES, *nist_strd.PROBLEMS, *further.PROBLEMS)
 WIDTH = 1e-6
+STEPS = 10_000
+# Listed as a local minimum of three variables; with all six free J curves down there. A run that
+# ends there without a claim is right.
+SADDLES = {"biggs_exp6": (0.005655649925499929,)}
 VERDICTS = ("true", "violation", "elsewhere", "false alarm", "unsolved", "no start", "raised")
 
 
@@ -71,9 +75,11 @@ class Run:
 
 def near(problem: Problem, value: float) -> bool:
     """Whether a value is that of a listed minimum."""
+    saddles = SADDLES.get(problem.name, ())
     return any(
         abs(value - minimum) <= WIDTH * max(1.0, abs(minimum))
         for minimum in (problem.minimum, *problem.other_minima)
+        if minimum not in saddles
     )
 
 
@@ -125,12 +131,17 @@ def objective(
     return lambda x: factor * problem(x)
 
 
+def _minimized(method: dlopt.Method[Any], problem: Problem, factor: float = 1.0) -> dlopt.Path:
+    f = objective(method, problem, factor)
+    return dlopt.minimize(f, problem.x0, method, max_steps=STEPS, record=False)
+
+
 def run(method: dlopt.Method[Any], problem: Problem, factor: float = 1.0) -> Run:
     """Minimise ``factor`` times f by a method's own defaults, and judge the end in units of f."""
     if not math.isfinite(problem.start_value):
         return Run(problem.name, "no start", "")
     try:
-        path = dlopt.minimize(objective(method, problem, factor), problem.x0, method, record=False)
+        path = _minimized(method, problem, factor)
     except (ArithmeticError, RuntimeError, ValueError) as error:
         return Run(problem.name, "raised", str(error))
     value = float(problem(path.x))
@@ -152,8 +163,7 @@ def _warm(
     method: dlopt.Method[Any], problem: Problem, generator: torch.Generator
 ) -> tuple[Problem, float]:
     """Start again where a first run has ended: little is left to do, and it should be seen."""
-    path = dlopt.minimize(objective(method, problem), problem.x0, method, record=False)
-    return replace(problem, x0=path.x), 1.0
+    return replace(problem, x0=_minimized(method, problem).x), 1.0
 
 
 VARIANTS: dict[str, Variant] = {

@@ -3,9 +3,10 @@ r"""When is a run done? Where the gradient is small and nothing that matters is 
 A small gradient alone promises nothing: beside a first gradient of 1e26 every other one is small.
 So a second question is asked, in units of J: how much is there to gain? By the method's own model,
 and where it knows no second derivatives also by a few steps of conjugate gradients from here
-(``differences``). That counts as nothing where it drowns in rounding: in that of J here; where J
-falls towards zero, in that of J a little earlier in the run; at the end of the numbers, in that of
-the gradient. And no way leads down, as from a saddle.
+(``differences``). That counts as nothing where it drowns in rounding: in that of J here (enough);
+or, where what is left is J itself, in that of J a little earlier in the run (early), and at the end
+of the numbers in that of the gradient (hidden). Then no way may lead down, as from a saddle, and J
+has to be the same once more at the same point.
 """
 
 from __future__ import annotations
@@ -116,47 +117,46 @@ class StoppingRule:
         return abs(again.J - float(state.value)) <= _VISIBLE * rounding_of(state, state)
 
     def _nothing_left(self, state: State, small: bool) -> bool:
-        """Return whether what is left to gain drowns in rounding."""
-        k, eps = len(self._values) - 1, torch.finfo(state.x.dtype).eps
+        """Return whether what is left to gain drowns in rounding, and no way leads down."""
+        k, eps, J = len(self._values) - 1, torch.finfo(state.x.dtype).eps, abs(self._values[-1])
+        failed = state.reason == "line_search" and self._largest[-1] > 0
         noise = noise_of(self._before, state)
         if state.reason:  # the method gave up: rounding may be larger than it ought to be
             noise = max(noise, seen_around(self._f, state))
         self._measured = noise > rounding_of(self._before, state)
-        enough = early = hidden = _VISIBLE * noise
+        enough, early, hidden = _VISIBLE * noise, 0.0, 0.0
         if small and k >= _EARLY:
-            early += _VISIBLE * self._earlier_noise(k, eps)
-        first, last = abs(self._values[0]), abs(self._values[-1])
-        if last < eps * first:
-            # J has lost all its digits on the way to 0. Where the gradient is rounding, too, no
-            # method finds more; then what is left may be as large as the digits in between allow.
-            hidden = max(early, _VISIBLE * rounding(math.sqrt(first) * math.sqrt(last), eps))
-        most = max(early, hidden)
-        # A search that has failed belies what a method promised, if that was learned.
-        failed = state.reason == "line_search" and not self._f.hessian_products
+            early = _VISIBLE * self._earlier_noise(k, eps)
+        if eps * abs(self._values[0]) > J:  # its digits are lost, and half of those in between
+            hidden = _VISIBLE * rounding(math.sqrt(abs(self._values[0])) * math.sqrt(J), eps)
+        H, most = Differences(self._f, state, self._before, self._start), max(enough, early, hidden)
+        # A search that has failed belies what a method promised.
         gain = 0.0 if failed else self._expected(self._f, state)
-        # A promise of 0 beside a gradient is none, or one whose digits are lost; and so may a small
-        # one be where the gradient says that entries changed by themselves would change J.
-        informed = self._f.hessian_products and (gain > 0 or self._largest[-1] == 0)
-        steep = inner(state.grad.abs(), state.x.abs()) > _STEEP * last
-        if steep and gain < 0.01 * last:
-            informed = False
-        H = Differences(self._f, state, self._before, self._start)
+        informed = self._is_informed(state, gain)
         if gain <= most and not informed:
             gain = max(gain, left_to_gain(H, most))
-        if not gain <= enough:
-            # More than the rounding of J is nothing only where what is left is J itself.
-            if not 0.01 * last <= gain <= most:
-                return False
-            if gain > early and not is_rounding(self._f, state):
-                return False
+        # More than the rounding of J is nothing only where what is left is J itself.
+        falls_to_0 = gain >= 0.01 * J and (
+            gain <= early or (gain <= hidden and is_rounding(self._f, state))
+        )
+        if not (gain <= enough or falls_to_0):
+            return False
         # A search that failed along a gradient has seen one: no run straight into a saddle.
-        failed = state.reason == "line_search" and self._largest[-1] > 0
         if informed or (failed and self._down is None):
             return True
         if self._down is not None:
             H.product(self._down, H.extent)
         self._down = way_down(H, max(gain, enough))
         return self._down is None
+
+    def _is_informed(self, state: State, gain: float) -> bool:
+        """Return whether second derivatives have told how much is left to gain."""
+        J, largest = abs(self._values[-1]), self._largest[-1]
+        # A promise of 0 beside a gradient is none, or one whose digits are lost; and so may a small
+        # one be where the gradient says that entries changed by themselves would change J.
+        steep = inner(state.grad.abs(), state.x.abs()) > _STEEP * J
+        told = gain > 0 or largest == 0
+        return self._f.hessian_products > 0 and told and not (steep and gain < 0.01 * J)
 
 
 def noise_of(before: State, state: State) -> float:

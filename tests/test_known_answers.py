@@ -33,6 +33,17 @@ def test_near_is_on_both_sides_of_every_minimum() -> None:
     assert near(VALLEY, 9e-7)
 
 
+def test_a_saddle_that_is_listed_is_no_minimum() -> None:
+    problem = next(p for p in known_answers.PROBLEMS if p.name == "biggs_exp6")
+    (value,) = known_answers.SADDLES["biggs_exp6"]
+    x = vector(1.7114159947, 17.683198183, 1.1631436609, 5.1865615523, 1.7114159947, 1.1631436609)
+    assert float(problem(x)) == pytest.approx(value, rel=1e-12)
+    assert problem.other_minima == (value,)
+    gradient, H = torch.func.grad(problem)(x), torch.func.hessian(problem)(x)
+    assert float(gradient.abs().max()) < 1e-8 and float(torch.linalg.eigvalsh(H)[0]) < -9e-3
+    assert not near(problem, value) and near(problem, 0.0)
+
+
 @pytest.mark.parametrize(
     ("problem", "x", "converged", "verdict"),
     [

@@ -213,6 +213,14 @@ def test_a_saddle_that_was_seen_is_not_forgotten() -> None:
             assert not path.converged or near(problem, float(path.value) / factor)
 
 
+def test_what_is_left_is_little_of_j_where_j_does_not_fall_to_zero() -> None:
+    """From 1e30 to 1 + 0.005: beside the first values that is nothing, and it is not rounding."""
+    f = Objective(lambda x: 1 + x.square().sum())
+    rule = StoppingRule(f, dlopt.SteepestDescent(), None)
+    heights = (1e30, 1e28, 1e26, 1e25, 1e24, 1e15, 1e6, 1.0, 0.005)
+    assert [rule(state_of(f, math.sqrt(h))) for h in heights][-1] == ""
+
+
 @pytest.mark.parametrize(
     ("name", "problem"),
     [
@@ -249,6 +257,13 @@ def test_the_floor_costs_twenty_evaluations_and_a_step(name: str, problem: str) 
     first = next(k for k, v in enumerate(path.values) if v - best <= rounding(best, 2.2e-16))
     assert path.converged
     assert path.evaluations - path.counts[first] <= 22
+
+
+@pytest.mark.parametrize("problem", ["powell_singular", "nondiagonal_quartic", "sine_quadratic"])
+def test_the_end_of_the_numbers_is_one_where_curvature_vanishes(problem: str) -> None:
+    """J falls to 1e-30 in steps of a fixed share; then the gradient is rounding, and no less."""
+    path = dlopt.minimize(BY_NAME[problem], BY_NAME[problem].x0, dlopt.Newton(), record=False)
+    assert path.converged and len(path.values) < 100
 
 
 def test_rounding_shows_where_values_disagree_with_slopes() -> None:

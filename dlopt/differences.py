@@ -129,6 +129,7 @@ def left_to_gain(H: Differences, enough: float, most: int = 10) -> float:
 
     It serves methods that know no second derivatives; a model along −g alone would see nothing in a
     narrow valley. Curvature below what the differences can resolve counts as that.
+
     An entry that began at 0 has told no unit. It may be near its end, or have hardly set out: then
     its own size shows what is left, in one step.
 
@@ -140,10 +141,12 @@ def left_to_gain(H: Differences, enough: float, most: int = 10) -> float:
     Returns:
         The decrease of the model, in the units of J; infinity where J can't be evaluated nearby.
     """
-    gain = _left_to_gain(H, InUnits(H, H.declared), enough, most)
-    if gain > enough or torch.equal(H.declared, H.size):
-        return gain
-    return max(gain, _left_to_gain(H, InUnits(H, H.size), enough, most=1))
+    if not torch.equal(H.declared, H.size):
+        gain = _left_to_gain(H, InUnits(H, H.size), enough, most=1)
+        if gain > enough or most == 1:
+            return gain
+        most -= 1
+    return _left_to_gain(H, InUnits(H, H.declared), enough, most)
 
 
 def _left_to_gain(H: Differences, scaled: InUnits, enough: float, most: int) -> float:

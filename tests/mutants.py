@@ -107,7 +107,7 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ("most - len(H.known), scaled.known)", "6)"),
         ("(self.root * size).maximum(self._step)", "(self.root * size)"),
         ("InUnits(H, H.declared)", "InUnits(H, torch.ones_like(H.size))"),
-        ("if gain > enough or torch.equal(H.declared, H.size):", "if True:"),
+        ("if not torch.equal(H.declared, H.size):", "if False:"),
         ("scaled = InUnits(H, H.extent)", "scaled = InUnits(H, H.size)"),
         ("size.where(start.x != 0, 0.0)", "size"),
         ("if not curvature < 0:", "if curvature < 0:"),

@@ -256,7 +256,8 @@ def test_grad_tol_bounds_the_largest_entry() -> None:
 
 def test_a_start_at_the_minimum_is_recognised() -> None:
     path = dlopt.minimize(lambda x: (x * x).sum(), torch.zeros(3), dlopt.Newton())
-    assert (path.converged, path.evaluations, len(path.states)) == (True, 1, 1)
+    # A gradient of exactly 0 may be chance, as of a network that dropout has emptied: asked again.
+    assert (path.converged, path.evaluations, len(path.states)) == (True, 2, 1)
 
 
 @pytest.mark.parametrize("name", ["newton", "truncated_newton"])

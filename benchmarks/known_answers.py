@@ -73,12 +73,16 @@ class Run:
     evaluations: int = 0
 
 
-def near(problem: Problem, value: float) -> bool:
-    """Whether a value is that of a listed minimum."""
+def near(problem: Problem, value: float, reason: str = "") -> bool:
+    """Whether a value is that of a listed minimum; of a "plateau" only that of the lowest.
+
+    Some of the others are limits at infinity, where it is right to claim nothing.
+    """
+    others = () if reason == "plateau" else problem.other_minima
     saddles = SADDLES.get(problem.name, ())
     return any(
         abs(value - minimum) <= WIDTH * max(1.0, abs(minimum))
-        for minimum in (problem.minimum, *problem.other_minima)
+        for minimum in (problem.minimum, *others)
         if minimum not in saddles
     )
 
@@ -145,7 +149,7 @@ def run(method: dlopt.Method[Any], problem: Problem, factor: float = 1.0) -> Run
     except (ArithmeticError, RuntimeError, ValueError) as error:
         return Run(problem.name, "raised", str(error))
     value = float(problem(path.x))
-    if near(problem, value):
+    if near(problem, value, path.reason):
         verdict = "true" if path.converged else "false alarm"
     elif path.converged:
         verdict = "violation" if still_falls(problem, path.x) else "elsewhere"

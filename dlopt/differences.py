@@ -12,6 +12,8 @@ from dlopt.evaluation import Evaluation, inner, largest_entry, norm
 from dlopt.method import State
 from dlopt.objective import Objective
 
+_FLAT = 1e-12  # of J and of its fall, for a change of an entry by all of itself
+
 
 class Differences:
     r"""Products with the Hessian by differences of gradients: one evaluation each.
@@ -122,6 +124,35 @@ def way_down(H: Differences, noise: float, most: int = 19) -> Tensor | None:
     step = max(step, math.sqrt(H.root) * whole)
     falls = any(J - noise > H.f.evaluate(H.at.x + s * down).J for s in (step, -step))
     return down if falls else None
+
+
+def is_plateau(H: Differences, start: State) -> bool:
+    r"""Return whether J no longer depends on some entry of θ: at most two evaluations.
+
+    A gradient of 0 by that entry says nothing then. Where a peak of a model has left the data, a
+    sigmoid is saturated or a weight grows without end, J would change by less than 1e-12 of itself,
+    and of how far it fell, if the entry changed by as much as it is. That is asked here, and where
+    all entries are shaken by a hundredth.
+
+    Args:
+        H: Knows the point, and how large entries are now and were.
+        start: The first state. An entry whose gradient was exactly 0 there may be in no use.
+    """
+    J, first = float(H.at.value), float(start.value) / H.unit
+    most, extent = _FLAT * min(abs(J), abs(first - J)), H.extent.maximum(H.declared)
+    i = torch.arange(1, len(extent) + 1, dtype=extent.dtype, device=extent.device)
+
+    def stays(grad: Tensor) -> Tensor:
+        return grad.abs() * extent <= most  # false for NaN
+
+    flat = stays(H.at.grad)
+    for v, Hv in H.known:
+        flat &= stays(Hv / largest_entry(v / extent))
+    for size in (H.size, extent):  # near 0 by symmetry, own sizes show too little
+        if not (flat.all() or (flat & (start.grad != 0)).any()) or J == 0:
+            return False
+        flat &= stays(H.f.evaluate(H.at.x + 0.01 * size * torch.cos(i)).grad / H.unit)
+    return bool(flat.all() or (flat & (start.grad != 0)).any())
 
 
 def left_to_gain(H: Differences, enough: float, most: int = 10) -> float:

@@ -10,13 +10,8 @@ from torch import Tensor
 
 from dlopt.newton import check_damping, full_decrease, full_step
 from dlopt.objective import Objective
-from dlopt.trust_region import (
-    EigenModel,
-    TrustState,
-    check_radius,
-    first_radius,
-    trust_region_step,
-)
+from dlopt.scaling import ScaledState, scaled, units
+from dlopt.trust_region import EigenModel, check_radius, trust_region_step
 
 
 @dataclass(frozen=True)
@@ -28,12 +23,17 @@ class LevenbergMarquardt:
     Here the function to minimise returns the residual vector r, shape (m,), and :math:`J_r` is its
     Jacobian, shape (m, n). The gradient is 2 Jᵣᵀr and the Gauss–Newton matrix 2 JᵣᵀJᵣ; the factor
     2 cancels in the step. The matrix is never indefinite, so that damping only controls length.
-    (Levenberg 1944; Marquardt 1963; radius control as Moré 1978.)
+    (Levenberg 1944; Marquardt 1963.)
+
+    By default it controls the length of Ds and takes D² in place of I. The diagonal matrix D holds
+    the largest norm that each column of the Jacobian has had, so that a parameter may have any unit
+    (Moré, *The Levenberg-Marquardt algorithm*, 1978).
 
     Args:
         damping: The constant α >= 0; None, the robust default, chooses it at every step as the
             trust region does in ``Newton``.
-        initial_radius: The first trust radius in the units of x, > 0; by default max(1, ‖x0‖).
+        initial_radius: The first trust radius in the units of x, > 0; by default ‖x0‖, and √n from
+            the origin. (That of Ds is in proportion, by ‖Dx0‖/‖x0‖.)
 
     Raises:
         ValueError: A setting is out of range.
@@ -54,35 +54,44 @@ class LevenbergMarquardt:
         check_damping(self.damping)
         check_radius(self.initial_radius)
 
-    def init(self, f: Objective, x: Tensor) -> TrustState:
+    def init(self, f: Objective, x: Tensor) -> ScaledState:
         """Return the state at ``x``, shape (n,)."""
-        return TrustState.begin(f.residuals(x).at, radius=first_radius(x, self.initial_radius))
+        scale = torch.zeros_like(x)
+        return ScaledState.begin(f.residuals(x).at, radius=math.inf, scale=scale)
 
-    def step(self, f: Objective, state: TrustState) -> TrustState:
+    def step(self, f: Objective, state: ScaledState) -> ScaledState:
         """Return the state after one step."""
         r, Jr = f.residuals(state.x).jacobian()
         if self.damping is not None:
             return full_step(state, Jr.T @ r, Jr.T @ Jr, self.damping, f.residuals)
         if not bool(Jr.isfinite().all()):
             return state.ended("non_finite")
-        return trust_region_step(state, _model(r, Jr), f.residuals)
+        state = scaled(state, torch.linalg.vector_norm(Jr, dim=0), self.initial_radius)
+        D = units(state.scale)
+        return trust_region_step(state, _model(r, Jr, D), f.residuals, scale=D)
 
-    def expected_decrease(self, f: Objective, state: TrustState) -> float:
+    def expected_decrease(self, f: Objective, state: ScaledState) -> float:
         """Return what the Gauss–Newton model promises within the radius that it is trusted."""
         r, Jr = f.residuals(state.x).jacobian()
         if not bool(Jr.isfinite().all()):
             return math.inf
         if self.damping is not None:
             return 2 * full_decrease(Jr.T @ r, Jr.T @ Jr, self.damping)
-        return _model(r, Jr)(state.radius).decrease
+        state = scaled(state, torch.linalg.vector_norm(Jr, dim=0), self.initial_radius)
+        return _model(r, Jr, units(state.scale))(state.radius).decrease
 
 
-def _model(r: Tensor, Jr: Tensor) -> EigenModel:
-    """Return the Gauss–Newton model of the sum of squares."""
-    # The singular values of Jr keep the digits that forming JᵀJ would square away.
+def _model(r: Tensor, Jr: Tensor, D: Tensor) -> EigenModel:
+    """Return the Gauss–Newton model of the sum of squares, its radius in the units of D."""
+    # The singular values of JrD⁻¹ keep the digits that forming JᵀJ would square away.
+    Jr = Jr / D
     U, sigma, Vh = torch.linalg.svd(Jr, full_matrices=len(r) < Jr.shape[1])
+    if not bool(U.isfinite().all()):  # some libraries fail, rarely, at a finite matrix
+        values, vectors = torch.linalg.eigh(2 * Jr.T @ Jr)
+        slopes = vectors.T @ (2 * Jr.T @ r)
+        return EigenModel(values, vectors / D.unsqueeze(1), slopes)
     values = torch.zeros(len(Vh), dtype=r.dtype, device=r.device)
     slopes = torch.zeros_like(values)
     values[: len(sigma)] = 2 * sigma.square()
     slopes[: len(sigma)] = 2 * sigma * (U.T @ r)
-    return EigenModel(values.flip(0), Vh.T.flip(1), slopes.flip(0))
+    return EigenModel(values.flip(0), Vh.T.flip(1) / D.unsqueeze(1), slopes.flip(0))

@@ -24,6 +24,7 @@ REASONS = (
     "line_search",  # no acceptable point along the direction, even from a fresh start
     "no_decrease",  # what is left is below what floating point can represent; converged where that
     # was measured, not where a method merely found no step
+    "plateau",  # the gradient is small because J no longer depends on some entry of the point
     "non_finite",  # the next point has no finite value or gradient
     "singular",  # the literal Newton step met a singular system
     "callback",  # the callback asked to stop
@@ -144,7 +145,7 @@ def minimize(
         if reason:
             break
     objective.release()
-    converged = bool(found) or reason == "gradient"
+    converged = found in ("gradient", "no_decrease") or reason == "gradient"
     end = states[-1] if converged else best
     return Path(
         x=end.x,

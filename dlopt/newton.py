@@ -11,13 +11,11 @@ from torch import Tensor
 
 from dlopt.curvature import Curvature
 from dlopt.objective import Objective
-from dlopt.trust_region import (
-    EigenModel,
-    TrustState,
-    check_radius,
-    first_radius,
-    trust_region_step,
-)
+from dlopt.scaling import ScaledState, scaled, units, whole_radius
+from dlopt.trust_region import EigenModel, T, check_radius, trust_region_step
+
+_FIRST = 0.1  # of the point, for the first radius
+_KEPT = 0.9  # of the scale, a step: down from a wall curvature falls by many decades
 
 
 def quadratic_model(value: Tensor, g: Tensor, H: Tensor, step: Tensor) -> Tensor:
@@ -81,7 +79,10 @@ class Newton:
         damping: 0 is the literal method, :eq:`eq-8-27`; a number is the constant α of
             :eq:`eq-8-28`; None, the robust default, chooses α at every step: just large enough
             that the step stays where the quadratic model can be trusted (Moré & Sorensen 1983).
-        initial_radius: The first trust radius in the units of x, > 0; by default max(1, ‖x0‖).
+            Then αD² takes the place of αI: the diagonal matrix D holds the largest of the last
+            roots of |Hᵢᵢ|, so that each parameter may have a unit of its own (``scaling``).
+        initial_radius: The first trust radius in the units of x, > 0; by default a tenth of ‖x0‖,
+            and of √n from the origin. (That of Ds is in proportion, by ‖Dx0‖/‖x0‖.)
 
     Raises:
         ValueError: A setting is out of range.
@@ -101,37 +102,45 @@ class Newton:
         check_damping(self.damping)
         check_radius(self.initial_radius)
 
-    def init(self, f: Objective, x: Tensor) -> TrustState:
+    def init(self, f: Objective, x: Tensor) -> ScaledState:
         """Return the state at ``x``, shape (n,)."""
-        return TrustState.begin(f.curvature(x).at, radius=first_radius(x, self.initial_radius))
+        scale = torch.zeros_like(x)
+        return ScaledState.begin(f.curvature(x).at, radius=math.inf, scale=scale)
 
-    def step(self, f: Objective, state: TrustState) -> TrustState:
+    def step(self, f: Objective, state: ScaledState) -> ScaledState:
         """Return the state after one Newton step."""
         H = f.curvature(state.x).hessian()
         if self.damping is not None:
             return full_step(state, state.grad, H, self.damping, f.curvature)
         if not bool(H.isfinite().all()):
             H = torch.zeros_like(H)  # no model: follow the gradient away from here
-        return trust_region_step(state, EigenModel.of(state.grad, H), f.curvature)
+        state = self._scaled(state, H)
+        D = units(state.scale)
+        return trust_region_step(state, EigenModel.of(state.grad, H, D), f.curvature, scale=D)
 
-    def expected_decrease(self, f: Objective, state: TrustState) -> float:
-        """Return what the model promises within the first radius; infinity at a saddle."""
+    def expected_decrease(self, f: Objective, state: ScaledState) -> float:
+        """Return what the model promises for steps up to θ itself; infinity at a saddle."""
         H = f.curvature(state.x).hessian()
         if not bool(H.isfinite().all()):
             return math.inf
         if self.damping is not None:
             return full_decrease(state.grad, H, self.damping)
-        model = EigenModel.of(state.grad, H)
-        return model(first_radius(state.x, None)).decrease if model.is_convex else math.inf
+        state = self._scaled(state, H)
+        model = EigenModel.of(state.grad, H, units(state.scale))
+        return model(whole_radius(state)).decrease if model.is_convex else math.inf
+
+    def _scaled(self, state: ScaledState, H: Tensor) -> ScaledState:
+        scale = H.diagonal().abs().sqrt()
+        return scaled(state, scale, self.initial_radius, share=_FIRST, keep=_KEPT)
 
 
 def full_step(
-    state: TrustState,
+    state: T,
     g: Tensor,
     H: Tensor,
     damping: float,
     curvature: Callable[[Tensor], Curvature],
-) -> TrustState:
+) -> T:
     """Take the step of the textbook, wherever it leads."""
     if not bool(H.isfinite().all()):
         return state.ended("non_finite")

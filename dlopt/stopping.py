@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlopt.differences import Differences, left_to_gain, way_down
+from dlopt.differences import Differences, is_plateau, left_to_gain, way_down
 from dlopt.evaluation import Evaluation, inner, largest_entry, norm, rounding
 from dlopt.method import Method, State
 from dlopt.objective import Objective
@@ -48,7 +48,7 @@ class StoppingRule:
         self._lengths: list[float] = []  # ‖θ‖₂
 
     def __call__(self, state: State) -> str:
-        """Return "gradient" or "no_decrease" where the run has converged, and else ""."""
+        """Return "gradient" or "no_decrease" where the run has converged, else "plateau" or ""."""
         largest = largest_entry(state.grad)
         self._values.append(float(state.value))
         self._largest.append(largest)
@@ -65,7 +65,10 @@ class StoppingRule:
         elif self._wait > 0 and not state.reason:
             self._wait -= 1
         elif small or state.reason in ("line_search", "no_decrease") or self._stands(state):
-            if self._nothing_left(state, small) and self._is_repeated(state, small):
+            H = Differences(self._f, state, self._before, self._start)
+            if self._nothing_left(state, small, H) and self._is_repeated(state, small):
+                if is_plateau(H, self._start):
+                    return "plateau"
                 return "gradient" if small else "no_decrease"
             # A test costs an evaluation: the more have failed, the longer until the next one.
             self._refuted += 1
@@ -116,7 +119,7 @@ class StoppingRule:
             return largest_entry(again.grad) <= self._tolerance
         return abs(again.J - float(state.value)) <= _VISIBLE * rounding_of(state, state)
 
-    def _nothing_left(self, state: State, small: bool) -> bool:
+    def _nothing_left(self, state: State, small: bool, H: Differences) -> bool:
         """Return whether what is left to gain drowns in rounding, and no way leads down."""
         k, eps, J = len(self._values) - 1, torch.finfo(state.x.dtype).eps, abs(self._values[-1])
         failed = state.reason == "line_search" and self._largest[-1] > 0
@@ -129,15 +132,15 @@ class StoppingRule:
             early = _VISIBLE * self._earlier_noise(k, eps)
         if eps * abs(self._values[0]) > J:  # its digits are lost, and half of those in between
             hidden = _VISIBLE * rounding(math.sqrt(abs(self._values[0])) * math.sqrt(J), eps)
-        H, most = Differences(self._f, state, self._before, self._start), max(enough, early, hidden)
+        most = max(enough, early, hidden)
         # A search that has failed belies what a method promised.
         gain = 0.0 if failed else self._expected(self._f, state)
         informed = self._is_informed(state, gain)
         if gain <= most and not informed:
             gain = max(gain, left_to_gain(H, most))
         # More than the rounding of J is nothing only where what is left is J itself.
-        falls_to_0 = gain >= 0.01 * J and (
-            gain <= early or (gain <= hidden and is_rounding(self._f, state))
+        falls_to_0 = (0.01 * J <= gain <= early) or (
+            gain <= hidden and (is_rounding(self._f, state) or (failed and gain >= 0.01 * J))
         )
         if not (gain <= enough or falls_to_0):
             return False
@@ -167,7 +170,8 @@ def noise_of(before: State, state: State) -> float:
 def rounding_of(before: State, state: State) -> float:
     """Return how large the rounding of J ought to be: of its value and of the point."""
     eps = torch.finfo(state.x.dtype).eps
-    size = (state.x.abs() + before.x.abs()).double()
+    size = state.x.abs().double()
+    size = size + before.x.abs().double().minimum(size / math.sqrt(eps))
     point = eps * float(state.grad.abs().double().dot(size))
     return rounding(float(state.value), eps) + point
 

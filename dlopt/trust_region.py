@@ -48,7 +48,8 @@ class EigenModel:
 
     Args:
         values: The eigenvalues λ of B, ascending, shape (n,).
-        vectors: Its eigenvectors, the columns of Q, shape (n, n).
+        vectors: Its eigenvectors, the columns of Q, shape (n, n). D⁻¹Q if B and g are by Dx; then
+            the radius bounds Ds.
         slopes: The gradient in their basis, Qᵀg, shape (n,).
     """
 
@@ -56,10 +57,10 @@ class EigenModel:
         self._values, self._vectors, self._slopes = values, vectors, slopes
 
     @classmethod
-    def of(cls, grad: Tensor, matrix: Tensor) -> EigenModel:
-        """Decompose a symmetric matrix B, shape (n, n), for the gradient g, shape (n,)."""
-        values, vectors = torch.linalg.eigh(matrix)
-        return cls(values, vectors, vectors.T @ grad)
+    def of(cls, grad: Tensor, matrix: Tensor, D: Tensor) -> EigenModel:
+        """Decompose D⁻¹BD⁻¹ for a symmetric B, shape (n, n); gradient and D of shape (n,)."""
+        values, vectors = torch.linalg.eigh(matrix / D / D.unsqueeze(1))
+        return cls(values, vectors / D.unsqueeze(1), vectors.T @ (grad / D))
 
     @property
     def is_convex(self) -> bool:
@@ -150,6 +151,7 @@ def trust_region_step(
     model: Callable[[float], ModelStep],
     curvature: Callable[[Tensor], Curvature],
     *,
+    scale: Tensor | float = 1.0,
     max_trials: int = 60,
 ) -> T:
     r"""Try steps of a model, with ever smaller radii, until one lowers the objective.
@@ -164,6 +166,7 @@ def trust_region_step(
         state: Where the step starts, with the radius to try first.
         model: Maps a radius to the model's minimiser within it.
         curvature: Evaluates at a point, shape (n,), ready for the next model.
+        scale: The units of the radius, shape (n,): it bounds the length of ``scale`` times s.
         max_trials: The most trials, >= 1; 60 quarterings leave nothing of a radius.
 
     Returns:
@@ -175,7 +178,7 @@ def trust_region_step(
         if not radius > 0:
             break
         proposed = model(radius)
-        length = norm(proposed.s)
+        length = norm(scale * proposed.s)
         x = state.x + proposed.s
         if not (proposed.decrease > 0 and length < math.inf) or torch.equal(x, state.x):
             break

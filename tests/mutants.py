@@ -83,9 +83,10 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ("self._wait = self._refuted", "self._wait = 0"),
         ("return self._may_stand(state, fell) and", "return False and"),
         ("return fell <= 1.01 * most or", "return False or"),
-        ("falls_to_0 = gain >= 0.01 * J and", "falls_to_0 = gain > 0 and"),
-        ("gain <= hidden and is_rounding(self._f, state)", "gain <= hidden"),
-        ("gain <= hidden and is_rounding(self._f, state)", "False"),
+        ("(0.01 * J <= gain <= early)", "(gain <= early)"),
+        ("gain <= hidden and (is_rounding(self._f, state) or", "gain <= hidden and (True or"),
+        ("gain <= hidden and (is_rounding(self._f, state) or", "gain <= hidden and (False or"),
+        ("minimum(size / math.sqrt(eps))", "minimum(size / eps**9)"),
         ("if order < 1.1 or", "if"),
         ("if small and k >= _EARLY:", "if small and k > 0:"),
         (" or now > 0.9 * before:", ":"),
@@ -111,6 +112,10 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ("scaled = InUnits(H, H.extent)", "scaled = InUnits(H, H.size)"),
         ("size.where(start.x != 0, 0.0)", "size"),
         ("if not curvature < 0:", "if curvature < 0:"),
+        ("or J == 0:\n            return False", "or False:\n            return False"),
+        ("min(abs(J), abs(first - J)), H", "abs(J), H"),
+        ("(flat & (start.grad != 0)).any()) or J == 0", "flat.any()) or J == 0"),
+        ("H.extent.maximum(H.declared)\n", "H.size\n"),
         ("gain += 0.5 * step * rr * H.unit", "gain += 0.5 * step * rr"),
     ],
     ("gradient_descent",): [
@@ -208,6 +213,16 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
     ("levenberg_marquardt",): [
         ("values[: len(sigma)] = 2 * sigma.square()", "values[: len(sigma)] = sigma.square()"),
         ("2 * sigma * (U.T @ r)", "-2 * sigma * (U.T @ r)"),
+        ("if not bool(U.isfinite().all()):", "if False:"),
+        ("vectors / D.unsqueeze(1), slopes)", "vectors, slopes)"),
+    ],
+    ("scaling",): [
+        ("(keep * state.scale).maximum(scale)", "scale"),
+        ("scale=(keep * state.scale).maximum(scale))", "scale=torch.ones_like(scale))"),
+        ("share * reach if given is None", "share if given is None"),
+        ("given * (reach / x)", "given"),
+        ("norm(D * state.x) or norm(D)", "norm(D * state.x)"),
+        ("largest_entry(scale) or 1.0", "1.0"),
     ],
     ("truncated_newton",): [
         (

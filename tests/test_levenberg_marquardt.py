@@ -1,5 +1,7 @@
 """Levenberg-Marquardt against SciPy's and on the Moré-Garbow-Hillstrom residuals."""
 
+import math
+
 import pytest
 import scipy.optimize
 import torch
@@ -77,3 +79,17 @@ def test_levenberg_marquardt_takes_the_residuals_of_a_module() -> None:
     losses = [float(optimizer.step(lambda: (net(x) - y).reshape(-1))) for _ in range(15)]
     assert losses[0] == pytest.approx(((task()[0](x) - y) ** 2).sum().item())
     assert losses[-1] < 1e-2 * losses[0]
+
+
+def test_a_decomposition_that_fails_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Libraries return NaN, rarely, for the singular vectors of a finite matrix."""
+
+    def fails(A: torch.Tensor, full_matrices: bool = True) -> tuple[torch.Tensor, ...]:
+        U, sigma, Vh = svd(A, full_matrices=full_matrices)
+        return U * math.nan, sigma, Vh * math.nan
+
+    svd = torch.linalg.svd
+    monkeypatch.setattr(torch.linalg, "svd", fails)
+    instance = next(i for i in INSTANCES if i.name == "extended_rosenbrock")
+    path = dlopt.minimize(instance.function, instance.x0, LevenbergMarquardt(initial_radius=1.0))
+    assert path.converged and float(path.value) < 1e-20

@@ -490,3 +490,48 @@ def test_a_gradient_that_is_zero_by_chance_is_no_end() -> None:
         max_steps=1,
     )  # fmt: skip
     assert not path.converged
+
+
+LEAST_SQUARES = {**METHODS, "levenberg_marquardt": dlopt.LevenbergMarquardt()}
+
+
+@pytest.mark.parametrize("name", LEAST_SQUARES)
+@pytest.mark.parametrize("dtype", [torch.float32, D])
+def test_a_bell_beside_the_data_stands_on_a_plateau(name: str, dtype: torch.dtype) -> None:
+    """J no longer depends on where it stands, and the other bell is fitted to rounding."""
+    t = torch.linspace(0, 10, 41, dtype=dtype)
+    y = 2 * torch.exp(-((t - 4) ** 2)) + 3 * torch.exp(-((t - 7) ** 2))
+
+    def residuals(b: Tensor) -> Tensor:
+        return b[0] * torch.exp(-((t - b[1]) ** 2)) + b[2] * torch.exp(-((t - b[3]) ** 2)) - y
+
+    def sum_of_squares(b: Tensor) -> Tensor:
+        return residuals(b).square().sum()
+
+    x0 = torch.tensor([1.0, 4.2, 1.0, 17.0], dtype=dtype)
+    f = residuals if name == "levenberg_marquardt" else sum_of_squares
+    path = dlopt.minimize(f, x0, LEAST_SQUARES[name], record=False)
+    assert not path.converged and path.reason in ("plateau", "no_decrease")
+    assert path.reason == "plateau" or dtype == torch.float32
+
+
+@each
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: 1 + (x[0] - 3).square(),  # the other entries are in no use
+        lambda x: 1 + x.square().sum() + x[0].square(),  # entries that end at 0
+        lambda x: 1 + (x[:2] - 3).pow(4).sum() + x[2].square(),  # no curvature
+        lambda x: 1e9 + (x - 1e-3).square().sum(),  # nearly all of J is constant
+        lambda x: torch.logaddexp(x, -x).sum() + 1e-4 * x.sum(),
+    ],
+)
+def test_a_minimum_is_no_plateau(f: Callable[[Tensor], Tensor], name: str) -> None:
+    path = dlopt.minimize(f, torch.tensor([5.0, 0.0, 7.0], dtype=D), ALL[name])
+    assert path.reason != "plateau"
+
+
+def test_a_function_that_never_changes_is_a_plateau_unless_it_is_zero() -> None:
+    for level, reason in ((2.0, "plateau"), (0.0, "gradient")):
+        flat = dlopt.minimize(lambda x: level + 0 * x.sum(), torch.ones(3), dlopt.LBFGS())
+        assert flat.reason == reason

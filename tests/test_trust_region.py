@@ -24,6 +24,11 @@ def model_value(g: Tensor, B: Tensor, s: Tensor) -> float:
     return float(g.dot(s) + 0.5 * s.dot(B @ s))
 
 
+def eigen_model(grad: Tensor, B: Tensor) -> EigenModel:
+    """All parameters in one unit."""
+    return EigenModel.of(grad, B, torch.ones_like(grad))
+
+
 def symmetric(eigenvalues: list[float], seed: int) -> tuple[Tensor, Tensor]:
     """A matrix of these eigenvalues, and its eigenvectors as columns."""
     g = torch.Generator().manual_seed(seed)
@@ -66,7 +71,7 @@ def test_the_step_is_the_minimiser_within_the_radius(
     B, _ = symmetric(eigenvalues, seed)
     g = torch.Generator().manual_seed(seed + 1)
     grad = size * torch.randn(len(eigenvalues), generator=g, dtype=torch.float64)
-    step = EigenModel.of(grad, B)(radius)
+    step = eigen_model(grad, B)(radius)
     more_sorensen(grad, B, step.s, radius)
     value = model_value(grad, B, step.s)
     scale = size * radius + max(abs(e) for e in eigenvalues) * radius**2
@@ -78,7 +83,7 @@ def test_near_the_hard_case_the_step_still_goes_downhill(side: float) -> None:
     """The gradient's part along negative curvature is tiny; its sign chooses the side."""
     B, Q = symmetric([-1.0, 2.0, 3.0], 0)
     grad = Q @ torch.tensor([side * 1e-12, 1.0, 1.0], dtype=torch.float64)
-    step = EigenModel.of(grad, B)(10.0)
+    step = eigen_model(grad, B)(10.0)
     more_sorensen(grad, B, step.s, 10.0)
     assert side * float(step.s.dot(Q[:, 0])) < -9
 
@@ -86,7 +91,7 @@ def test_near_the_hard_case_the_step_still_goes_downhill(side: float) -> None:
 def test_the_hard_case_goes_to_the_boundary_along_negative_curvature() -> None:
     """The gradient has no part along the only direction of negative curvature."""
     B, Q = symmetric([-1.0, 2.0, 3.0], 0)
-    step = EigenModel.of(Q @ torch.tensor([0.0, 1.0, 1.0], dtype=torch.float64), B)(10.0)
+    step = eigen_model(Q @ torch.tensor([0.0, 1.0, 1.0], dtype=torch.float64), B)(10.0)
     assert float(step.s.norm()) == pytest.approx(10.0, rel=1e-6)
     assert abs(float(step.s.dot(Q[:, 0]))) > 9
     assert step.decrease > 45
@@ -94,13 +99,13 @@ def test_the_hard_case_goes_to_the_boundary_along_negative_curvature() -> None:
 
 def test_no_gradient_and_no_negative_curvature_is_no_step() -> None:
     B, _ = symmetric([0.0, 2.0, 3.0], 0)
-    step = EigenModel.of(torch.zeros(3, dtype=torch.float64), B)(1.0)
+    step = eigen_model(torch.zeros(3, dtype=torch.float64), B)(1.0)
     assert float(step.s.norm()) == 0
 
 
 def test_a_linear_model_goes_straight_down_to_the_boundary() -> None:
     grad = torch.tensor([3.0, -4.0], dtype=torch.float64)
-    step = EigenModel.of(grad, torch.zeros(2, 2, dtype=torch.float64))(2.0)
+    step = eigen_model(grad, torch.zeros(2, 2, dtype=torch.float64))(2.0)
     torch.testing.assert_close(step.s, -2 * grad / 5, rtol=1e-2, atol=0.0)
 
 

@@ -72,7 +72,7 @@ def inners(*pairs: tuple[Tensor, Tensor]) -> list[float]:
     """Return ``inner`` of each pair of vectors, with one wait for the device."""
     dots = [a.dot(b) for a, b in pairs]
     # Stacking them takes longer than to read them, where nobody has to be waited for.
-    there = dots[0].device.type == "cpu"
+    there = dots[0].is_cpu
     products = [dot.item() for dot in dots] if there else torch.stack(dots).tolist()
     return [_held(product, a, b) for product, (a, b) in zip(products, pairs, strict=True)]
 
@@ -102,12 +102,12 @@ def dense(tensors: Sequence[Tensor]) -> list[Tensor]:
 
 def flatten(tensors: Sequence[Tensor]) -> Tensor:
     """Join the entries of all tensors in a vector that shares no memory with them."""
-    if len(tensors) == 1:
-        return tensors[0].clone().reshape(-1)
-    return torch.cat([t.reshape(-1) for t in tensors])
+    return torch.cat([t.flatten() for t in tensors])
 
 
 def split(v: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
     """Cut the last axis of ``v`` into the shapes of ``like``; a leading axis stays."""
     parts, lead = v.split_with_sizes([t.numel() for t in like], dim=-1), v.shape[:-1]
+    if not lead:
+        return [p.reshape_as(t) for p, t in zip(parts, like, strict=True)]
     return [p.reshape(lead + t.shape) for p, t in zip(parts, like, strict=True)]

@@ -45,8 +45,7 @@ class State:
     @property
     def memory(self) -> dict[str, Any]:
         """What a method added, by name."""
-        plain = {field.name for field in fields(State)}
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in plain}
+        return {name: value for name, value in vars(self).items() if name not in _PLAIN}
 
     @property
     def plain(self) -> State:
@@ -56,6 +55,7 @@ class State:
         return State(x=self.x, value=self.value, grad=self.grad, reason=self.reason)
 
 
+_PLAIN = {field.name for field in fields(State)}
 S = TypeVar("S", bound=State)
 
 

@@ -73,6 +73,11 @@ class ModuleObjective(Objective):
         """Return the parameters as they are, in a vector of its own, shape (n,)."""
         return flatten([p.detach() for p in self._parameters])
 
+    def holds(self, x: Tensor) -> bool:
+        """Return whether the parameters have the entries of ``x``, shape (n,)."""
+        own = [p.detach().flatten() for p in self._parameters]
+        return torch.equal(own[0] if len(own) == 1 else torch.cat(own), x)
+
     def write(self, x: Tensor) -> None:
         """Copy the entries of ``x``, shape (n,), into the parameters."""
         if x is self._written:
@@ -100,8 +105,7 @@ class ModuleObjective(Objective):
     ) -> tuple[Evaluation, Tensor, Sequence[Tensor], Sequence[Tensor] | None]:
         """Evaluate, and see where the closure did so."""
         at, output, inputs, slopes = super()._differentiate(x, dim, keep=keep)
-        here = self.point()
-        self._written = x if torch.equal(here, x) else here
+        self._written = x if self.holds(x) else self.point()
         return at._replace(x=self._written), output, inputs, slopes
 
     def _forward(
@@ -120,10 +124,10 @@ class ModuleObjective(Objective):
                 "over the processes: take one that needs gradients only, such as LBFGS()"
             )
         slopes = None if all(p.grad is None for p in self._parameters) else self._gradients()
-        known = slopes is not None or (isinstance(output, Real) and not math.isfinite(output))
-        if isinstance(output, Real) and known:  # what torch's LBFGS takes
+        if isinstance(output, Real) and (slopes is not None or not math.isfinite(output)):
+            # What torch's LBFGS takes.
             output = torch.as_tensor(output, dtype=torch.float64, device=x.device)
-        if self._dim == 0 and isinstance(output, Tensor) and output.numel() == 1:
+        if self._dim == 0 and isinstance(output, Tensor) and output.dim() and output.numel() == 1:
             output = output.reshape(())
         if keep and slopes is not None and not any(g.requires_grad for g in slopes):
             raise ValueError(

@@ -137,9 +137,11 @@ class Objective:
     ) -> Sequence[Tensor]:
         """Return the gradient by each input."""
         found = torch.autograd.grad(
-            loss, inputs, retain_graph=keep, create_graph=keep, materialize_grads=True
+            loss, inputs, retain_graph=keep, create_graph=keep, allow_unused=True
         )
-        return dense(found)
+        pairs = zip(found, inputs, strict=True)  # PyTorch's own materialize_grads takes longer
+        known = [torch.zeros_like(p, requires_grad=keep) if g is None else g for g, p in pairs]
+        return dense(known)
 
     def _count_products(self, products: int) -> None:
         self.hessian_products += products

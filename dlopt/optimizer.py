@@ -151,8 +151,8 @@ class MethodOptimizer(torch.optim.Optimizer):
         """
         self.reason = ""
         f = ModuleObjective(closure, self._looked_up())
-        method, start = configured(self.method, self.param_groups[0]), f.point()
-        state = self._reusable(start)
+        method, state = configured(self.method, self.param_groups[0]), self._reusable(f)
+        start = f.point() if state is None else state.x
         try:
             if state is None:
                 state = self._evaluated(method, f, start)
@@ -222,14 +222,14 @@ class MethodOptimizer(torch.optim.Optimizer):
         self._last = self._stuck = None
         self.state.clear()
 
-    def _reusable(self, x: Tensor) -> State | None:
+    def _reusable(self, f: ModuleObjective) -> State | None:
         """Return the last state if the loss, the point and the memory still are the same."""
         last, memory = self._last, self.state.get(self._owners[0])
         if last is None or memory is None or not self.full_batch:
             return None
         if any(memory.get(name) is not value for name, value in last.memory.items()):
             return None
-        return last if torch.equal(last.x, x) else None
+        return last if f.holds(last.x) else None
 
     def _is_stuck(self, method: Method[Any], state: State) -> bool:
         """Return whether here, of the same loss, the method has just found no step; say why."""

@@ -36,9 +36,10 @@ def trained(group: Mapping[str, Any]) -> list[Tensor]:
     found: list[Tensor] = list({id(p): p for p in group["params"] if p.requires_grad}.values())
     if not any(p.numel() for p in found):
         raise ValueError("params must hold at least one parameter that requires grad, got none")
-    kinds = {(str(p.dtype), str(p.device)) for p in found}
+    kinds = {(p.dtype, p.device) for p in found}
     if len(kinds) > 1:
-        raise ValueError(f"params must share one dtype and device, got {sorted(kinds)}")
+        named = sorted((str(dtype), str(device)) for dtype, device in kinds)
+        raise ValueError(f"params must share one dtype and device, got {named}")
     if found[0].dtype not in (torch.float32, torch.float64):
         raise ValueError(
             f"params must be float32 or float64, got {found[0].dtype}: compute the loss in half "
@@ -95,7 +96,8 @@ def configured(method: Method[Any], group: Mapping[str, Any]) -> Method[Any]:
         GradientDescent(learning_rate=0.1, momentum=0.9)
     """
     old = settings_of(method)
-    check_settings(method, group)  # one may have been written into the group
+    if group.keys() - _NAMES != old.keys():
+        check_settings(method, group)  # one may have been written into the group
     now = {key: float(group[key]) for key in old}
     if now == old:
         return method

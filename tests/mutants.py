@@ -65,7 +65,8 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ("latest.at.x is not x or not latest.fresh", "not latest.fresh"),
         ("is_finite(grad)", "True"),
         ("else output.square().sum()", "else output.square().mean()"),
-        ("return dense(found)", "return list(found)"),
+        ("return dense(known)", "return list(known)"),
+        ("torch.zeros_like(p, requires_grad=keep)", "torch.ones_like(p, requires_grad=keep)"),
     ],
     ("method",): [
         ('reason="", **memory', "**memory"),
@@ -262,7 +263,7 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ("        self._forget()\n\n", "\n"),
         ("or memory is None or not self.full_batch:", "or memory is None:"),
         ("if last is None or memory is None or not", "if last is None or not"),
-        ("return last if torch.equal(last.x, x) else None", "return last"),
+        ("return last if f.holds(last.x) else None", "return last"),
         ("memory.get(name) is not value", "False"),
         ("if self._stuck is None or self._stuck[0] != method:", "if self._stuck is None:"),
         ("        self.reason = there.reason\n", ""),
@@ -275,7 +276,7 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ("return {**super().__getstate__(), **{", "return {**{}, **{"),
     ],
     ("module_objective", "optimizer_changes", "moving_closures"): [
-        ("self._written = x if torch.equal(here, x) else here", "self._written = x"),
+        ("self._written = x if self.holds(x) else self.point()", "self._written = x"),
         ("self._written = None  # the closure", "pass  # the closure"),
         ("not math.isfinite(output))", "False)"),
         ("            p.grad = None\n        with", "            pass\n        with"),

@@ -83,6 +83,12 @@ def test_residuals_must_be_a_vector() -> None:
         Objective(cubic).residuals(X)
 
 
+def test_what_does_not_depend_on_the_point_has_a_gradient_of_zero() -> None:
+    elsewhere = torch.ones(2, requires_grad=True)
+    at = Objective(lambda x: elsewhere.sum()).evaluate(torch.ones(3))
+    assert at.J == 2 and at.grad.tolist() == [0.0, 0.0, 0.0]
+
+
 def test_a_graph_is_freed_before_the_next_one_is_built() -> None:
     f = Objective(cubic)
     kept = weakref.ref(f.curvature(X))

@@ -165,7 +165,7 @@ class ConjugateGradient:
         if found is None:
             return state.ended("line_search")
         steps = state.since_restart + 1
-        restart = steps == self.restart_every
+        restart = self.restart_every is not None and steps >= self.restart_every
         return state.moved(
             found.at,
             direction=rho,

@@ -76,7 +76,7 @@ class ConjugateMemory:
             return state.ended("line_search")
         new = secant_pair(state, found.at, safeguard=self.safeguard)
         steps = state.since_restart + 1
-        if steps == self.restart_every:
+        if self.restart_every is not None and steps >= self.restart_every:
             pairs, steps = (), 0
         elif new is not None and self.restart_every is None and steps >= 3 * len(rho):
             pairs, steps = (new,), 0

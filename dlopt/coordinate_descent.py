@@ -125,6 +125,7 @@ class CoordinateDescent:
     solve: Solve | None = None
     method: Method[Any] | None = None
     ends_itself: ClassVar[bool] = True
+    remembers_by: ClassVar[tuple[str, ...]] = ("blocks",)
 
     def __post_init__(self) -> None:
         if self.blocks is not None:

@@ -65,7 +65,9 @@ class Method(Protocol[S]):
     ``step`` is pure: it changes neither its settings nor the state. Where no step is possible it
     returns the state with ``reason`` set. It may have ``expected_decrease(f, state) -> float``, how
     much it hopes to gain, in the units of J (infinity at a saddle): ``minimize`` asks before it
-    stops. One whose steps end by themselves, and know why, sets ``ends_itself``.
+    stops. One whose steps end by themselves, and know why, sets ``ends_itself``. ``remembers_by``
+    names settings without which its memory means nothing: a checkpoint is then loaded only where
+    they are the same.
     """
 
     def init(self, f: Objective, x: Tensor) -> S:

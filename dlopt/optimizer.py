@@ -16,6 +16,7 @@ from dlopt.method import Method, State
 from dlopt.module_objective import Closure, ModuleObjective
 from dlopt.parameter_group import (
     ParameterGroup,
+    check_apart,
     check_label,
     check_settings,
     configured,
@@ -87,8 +88,7 @@ class MethodOptimizer(torch.optim.Optimizer):
     ) -> None:
         """Check the parameters; nothing is evaluated yet."""
         self._method = method
-        self.full_batch = full_batch
-        self.reason = ""
+        self.full_batch, self.reason = full_batch, ""
         super().__init__(params, settings_of(method))
         for p in self.param_groups[0]["params"]:
             if not p.is_floating_point():
@@ -167,8 +167,7 @@ class MethodOptimizer(torch.optim.Optimizer):
             with f.full_precision():
                 state = method.step(f, state)
                 if state.reason in ("line_search", "no_decrease"):  # a method does not know which
-                    floor = drowns(f, state)
-                    state = state.ended("no_decrease" if floor else "line_search")
+                    state = state.ended("no_decrease" if drowns(f, state) else "line_search")
             f.write(state.x)
         except BaseException:
             f.restore(start)
@@ -191,7 +190,7 @@ class MethodOptimizer(torch.optim.Optimizer):
         """Take up the state of ``state_dict()``; the next step continues from it.
 
         Raises:
-            ValueError: It is of another optimiser, method, or list of parameters.
+            ValueError: It is of another optimiser, method, setting, or list of parameters.
         """
         label = label_of(self.method, self.param_groups[0], self._owners)
         trained_there = check_label(state_dict.get("method"), label)
@@ -211,9 +210,10 @@ class MethodOptimizer(torch.optim.Optimizer):
 
     def _looked_up(self) -> list[Tensor]:
         """Return the parameters to train; where they are others than before, forget."""
-        now = trained(self.param_groups[0])
+        now = trained(self.param_groups)
         same = len(now) == len(self._owners) and all(map(operator.is_, now, self._owners))
         if not same or kinds(now) != self._kind:
+            check_apart(now)
             self._owners, self._kind = now, kinds(now)
             self._forget()
         return now
@@ -236,8 +236,8 @@ class MethodOptimizer(torch.optim.Optimizer):
         if self._stuck is None or self._stuck[0] != method:
             return False
         there = self._stuck[1]
-        same = torch.equal(there.value, state.value) and torch.equal(there.grad, state.grad)
-        if not (same and torch.equal(there.x, state.x)):
+        names = ("value", "grad", "x")
+        if not all(torch.equal(getattr(there, name), getattr(state, name)) for name in names):
             return False
         self.reason = there.reason
         return True

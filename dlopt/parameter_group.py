@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,22 +19,28 @@ _SETTINGS = {"lr": "learning_rate", "momentum": "momentum"}
 _NAMES = {"params", "param_names", "name"}
 
 
-def trained(group: Mapping[str, Any]) -> list[Tensor]:
-    """Return the parameters of a group that require a gradient.
+def trained(groups: Sequence[Mapping[str, Any]]) -> list[Tensor]:
+    """Return the parameters of the one group that require a gradient.
 
     One that is there twice, as weights that two layers share, is trained once.
 
     Raises:
-        ValueError: There is none, or they can't be one vector of float32 or float64 on one device.
+        ValueError: There is none, they can't be one vector of float32 or float64 on one device, or
+            there is another group.
 
     Example:
         >>> import torch
         >>> layer = torch.nn.Linear(2, 1)
         >>> _ = layer.weight.requires_grad_(False)
-        >>> trained({"params": list(layer.parameters())})[0] is layer.bias
+        >>> trained([{"params": list(layer.parameters())}])[0] is layer.bias
         True
     """
-    found: list[Tensor] = list({id(p): p for p in group["params"] if p.requires_grad}.values())
+    if len(groups) != 1:  # one may have been written into the list
+        raise ValueError(
+            f"MethodOptimizer trains one parameter group, got {len(groups)}, of "
+            f"{[len(group['params']) for group in groups]} parameters: add_param_group joins them"
+        )
+    found: list[Tensor] = list({id(p): p for p in groups[0]["params"] if p.requires_grad}.values())
     if not any(p.numel() for p in found):
         raise ValueError("params must hold at least one parameter that requires grad, got none")
     kinds = {(p.dtype, p.device) for p in found}
@@ -48,9 +55,58 @@ def trained(group: Mapping[str, Any]) -> list[Tensor]:
     return found
 
 
-def kinds(parameters: Sequence[Tensor]) -> list[tuple[torch.Size, torch.dtype, torch.device]]:
+def kinds(parameters: Sequence[Tensor]) -> list[tuple[Any, ...]]:
     """Return what has to stay the same for a memory of these parameters to be one."""
-    return [(p.shape, p.dtype, p.device) for p in parameters]
+    return [(p.shape, p.dtype, p.device, p.layout) for p in parameters]
+
+
+def check_apart(parameters: Sequence[Tensor]) -> None:
+    """Raise ``ValueError`` unless each entry of all parameters has a place of its own.
+
+    Example:
+        >>> import torch
+        >>> w = torch.ones(2, 3)
+        >>> check_apart([w[:, :1], w[:, 1:]])
+        >>> try:
+        ...     check_apart([w, w.T])
+        ... except ValueError as error:
+        ...     print(error)
+        params must not share memory, got shapes [2, 3] and [3, 2] that do: hand both layers one \
+        Parameter
+    """
+    for p in parameters:
+        if p.is_meta:
+            raise ValueError("params must hold numbers, got one on the meta device")
+        if p.layout is not torch.strided:
+            raise ValueError(f"params must be dense, got one of layout {p.layout}")
+        if p.numel() > 1 and _extent(p) < p.numel():
+            raise ValueError(
+                f"params must hold each entry once, got shape {list(p.shape)} of strides "
+                f"{p.stride()}: clone() it before it becomes a Parameter"
+            )
+    before: list[Tensor] = []  # those that may reach into the next one
+    for p in sorted((p for p in parameters if p.data_ptr()), key=Tensor.data_ptr):
+        start = p.data_ptr()
+        before = [q for q in before if q.data_ptr() + _extent(q) * q.element_size() > start]
+        for q in before:
+            first = (start - q.data_ptr()) // q.element_size()
+            if bool(torch.isin(_places(p, first), _places(q, 0)).any()):
+                raise ValueError(
+                    f"params must not share memory, got shapes {list(q.shape)} and "
+                    f"{list(p.shape)} that do: hand both layers one Parameter"
+                )
+        before.append(p)
+
+
+def _extent(p: Tensor) -> int:
+    """Return how many places there are from the first entry to the last, both included."""
+    return 1 + sum((n - 1) * step for n, step in zip(p.shape, p.stride(), strict=True))
+
+
+def _places(p: Tensor, first: int) -> Tensor:
+    """Return where the entries are, counted from some place, the first one's number being given."""
+    places = torch.arange(first, first + _extent(p))
+    return places.as_strided(p.shape, p.stride()).flatten()
 
 
 def settings_of(method: Method[Any]) -> dict[str, float]:
@@ -149,6 +205,8 @@ def label_of(
 ) -> dict[str, Any]:
     """Return whose memory a checkpoint holds: the method, and which parameters it trained.
 
+    Of the method's settings it has those without which its memory means nothing.
+
     Args:
         method: Has the memory.
         group: The parameter group.
@@ -158,6 +216,7 @@ def label_of(
     return {
         "name": type(method).__name__,
         "shapes": [list(p.shape) for p in group["params"]],
+        "settings": {key: getattr(method, key) for key in getattr(method, "remembers_by", ())},
         "trained": [places[id(p)] for p in owners],
     }
 
@@ -170,16 +229,24 @@ def check_label(theirs: object, ours: Mapping[str, Any]) -> list[int]:
         ours: The label of the one that loads it.
 
     Raises:
-        ValueError: It is of another optimizer, method, or list of parameters.
+        ValueError: It is of another optimizer, method, or list of parameters, or the method's
+            memory is of other settings.
     """
-    theirs = theirs if isinstance(theirs, dict) else {"name": "another optimizer"}
-    same = all(ours[key] == theirs.get(key) for key in ("name", "shapes"))
-    if not (same and "trained" in theirs):
+    found: dict[str, Any] = theirs if isinstance(theirs, dict) else {"name": "another optimizer"}
+    same = all(ours[key] == found.get(key) for key in ("name", "shapes"))
+    if not (same and "trained" in found):
         raise ValueError(
             f"state_dict must be of {ours['name']} on parameters of shapes {ours['shapes']}, "
-            f"got one of {theirs['name']} on {theirs.get('shapes', 'shapes it does not name')}"
+            f"got one of {found['name']} on {found.get('shapes', 'shapes it does not name')}"
         )
-    return list(theirs["trained"])
+    for key, value in ours["settings"].items():
+        there = found.get("settings", {}).get(key, "none that it names")
+        if there != value:
+            raise ValueError(
+                f"state_dict must be of {ours['name']} with {key}={reprlib.repr(value)}, "
+                f"got one with {reprlib.repr(there)}: what it remembers is of these"
+            )
+    return list(found["trained"])
 
 
 class ParameterGroup(dict[str, Any]):

@@ -66,7 +66,6 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ("is_finite(grad)", "True"),
         ("else output.square().sum()", "else output.square().mean()"),
         ("return dense(known)", "return list(known)"),
-        ("torch.zeros_like(p, requires_grad=keep)", "torch.ones_like(p, requires_grad=keep)"),
     ],
     ("method",): [
         ('reason="", **memory', "**memory"),
@@ -197,7 +196,7 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
     ("conjugate_memory", "descent"): [
         ("pairs = (*pairs[:2], new)", "pairs = (*pairs[:1], new)"),
         ("curvature_scale(pairs[-1]) if pairs", "curvature_scale(pairs[0]) if pairs"),
-        ("if steps == self.restart_every:", "if False:"),
+        ("is not None and steps >= self.restart_every:", "is not None and False:"),
         ("steps >= 3 * len(rho)", "steps >= 300 * len(rho)"),
         ("pairs, steps = (new,), 0", "pairs, steps = (), 0"),
         ("if found is None and self.safeguard and pairs:", "if False:"),
@@ -267,7 +266,7 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ("memory.get(name) is not value", "False"),
         ("if self._stuck is None or self._stuck[0] != method:", "if self._stuck is None:"),
         ("        self.reason = there.reason\n", ""),
-        ("floor = drowns(f, state)", "floor = True"),
+        ("if drowns(f, state) else", "if True else"),
         ("or (state.reason and afresh)", "or state.reason"),
         ("            f.restore(start)\n            raise", "            raise"),
         ("if not same or kinds(now) != self._kind:", "if not same:"),

@@ -185,6 +185,58 @@ def test_a_memory_is_taken_up_whole_or_not_at_all() -> None:
     assert torch.equal(flat(net), flat(twin))
 
 
+def after_steps(method, steps: int = 7) -> dlopt.MethodOptimizer:
+    """An optimizer of the small network, some steps on."""
+    net, x, y = task()
+    optimizer = dlopt.MethodOptimizer(net.parameters(), method)
+    for _ in range(steps):
+        optimizer.step(lambda: mse_loss(net(x), y))
+    return optimizer
+
+
+def test_a_memory_of_other_blocks_is_refused() -> None:
+    """Whose turn it is, and how many have stood still, are numbers of blocks."""
+    halves, thirds = [range(11), range(11, 21)], [range(7), range(7, 14), range(14, 21)]
+    saved = {
+        name: after_steps(dlopt.CoordinateDescent(blocks)).state_dict()
+        for name, blocks in (("halves", halves), ("thirds", thirds), ("entries", None))
+    }
+    for theirs, blocks in (("entries", halves), ("thirds", halves), ("halves", None)):
+        optimizer = after_steps(dlopt.CoordinateDescent(blocks))
+        there, here = (
+            r"None" if b is None else r"\(\(0, 1.*\)\)"
+            for b in ({"thirds": thirds, "halves": halves, "entries": None}[theirs], blocks)
+        )
+        with pytest.raises(ValueError, match=f"with blocks={here}, got one with {there}: what it"):
+            optimizer.load_state_dict(saved[theirs])
+    after_steps(dlopt.CoordinateDescent(halves)).load_state_dict(saved["halves"])
+    old = saved["entries"]
+    del old["method"]["settings"]
+    with pytest.raises(ValueError, match="got one with 'none that it names'"):
+        after_steps(dlopt.CoordinateDescent(halves)).load_state_dict(old)
+
+
+@pytest.mark.parametrize("least", [1, 2, 12])
+def test_a_longer_or_shorter_history_goes_on_with_what_there_is(least: int) -> None:
+    net, x, y = task()
+    optimizer = dlopt.MethodOptimizer(net.parameters(), dlopt.LBFGS(history_size=least))
+    optimizer.load_state_dict(after_steps(dlopt.LBFGS(history_size=5)).state_dict())
+    optimizer.step(lambda: mse_loss(net(x), y))
+    assert len(optimizer.state[net[0].weight]["pairs"]) == min(least, 6)
+
+
+@pytest.mark.parametrize("beta", [None, dlopt.polak_ribiere_plus])
+def test_a_restart_that_is_overdue_comes_at_once(beta) -> None:
+    """More steps since the last one, in the checkpoint, than there may be."""
+    net, x, y = task()
+    method = dlopt.ConjugateGradient(beta, restart_every=3)
+    optimizer = dlopt.MethodOptimizer(net.parameters(), method)
+    optimizer.load_state_dict(after_steps(dlopt.ConjugateGradient(beta), 6).state_dict())
+    assert optimizer.state[net[0].weight]["since_restart"] == 6
+    optimizer.step(lambda: mse_loss(net(x), y))
+    assert optimizer.state[net[0].weight]["since_restart"] == 0
+
+
 @each
 def test_a_pickled_optimizer_goes_on(name: str) -> None:
     net, x, y = task()

@@ -150,7 +150,17 @@ class ModuleObjective(Objective):
         """Return the gradient, by ``backward()`` wherever it can be, for the sake of hooks."""
         if keep:
             return super()._differentiated(loss, inputs, keep)
-        loss.backward()  # type: ignore[no-untyped-call]
+        try:
+            loss.backward()  # type: ignore[no-untyped-call]
+        except RuntimeError as error:
+            if "second time" not in str(error):
+                raise
+            raise ValueError(
+                f"{self._function}, by a graph that each call builds anew, got one that backward() "
+                "has freed: a part is older than the call, or the parameters were replaced since "
+                "the optimizer was made"
+            ) from error
+        self._check_reached([p.grad for p in self._parameters])
         return self._gradients()
 
     def _gradients(self) -> list[Tensor]:

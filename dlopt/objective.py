@@ -139,9 +139,15 @@ class Objective:
         found = torch.autograd.grad(
             loss, inputs, retain_graph=keep, create_graph=keep, allow_unused=True
         )
+        self._check_reached(found)
         pairs = zip(found, inputs, strict=True)  # PyTorch's own materialize_grads takes longer
         known = [torch.zeros_like(p, requires_grad=keep) if g is None else g for g, p in pairs]
         return dense(known)
+
+    def _check_reached(self, gradients: Sequence[Tensor | None]) -> None:
+        """Raise ``ValueError`` where no input has a gradient: a result of anything else."""
+        if all(g is None for g in gradients):
+            raise ValueError(f"{self._function}, got a result that depends on other tensors only")
 
     def _count_products(self, products: int) -> None:
         self.hessian_products += products

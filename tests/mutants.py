@@ -66,6 +66,7 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ("is_finite(grad)", "True"),
         ("else output.square().sum()", "else output.square().mean()"),
         ("return dense(known)", "return list(known)"),
+        ("        self._check_reached(found)\n", ""),
     ],
     ("method",): [
         ('reason="", **memory', "**memory"),

@@ -309,3 +309,33 @@ def test_memory_stays_constant_over_many_steps(convention: str) -> None:
     finally:
         gc.enable()
     assert resident() - before < 20 * 2**20
+
+
+@pytest.mark.parametrize("backward", [None, "once", "retain"])
+@pytest.mark.parametrize("name", ["lbfgs", "newton"])
+def test_a_loss_of_other_parameters_is_an_error(name: str, backward: str | None) -> None:
+    """As after ``load_state_dict(assign=True)``, which puts other tensors into the module."""
+    net, x, y = task()
+    optimizer = dlopt.MethodOptimizer(net.parameters(), METHODS[name])
+    net.load_state_dict(
+        {key: value.clone() for key, value in net.state_dict().items()}, assign=True
+    )
+
+    def closure() -> Tensor:
+        loss = mse_loss(net(x), y)
+        if backward is not None:
+            loss.backward(retain_graph=backward == "retain")
+        return loss
+
+    with pytest.raises(ValueError, match="the loss that closure returns must depend on the para"):
+        optimizer.step(closure)
+
+
+def test_a_graph_from_before_the_closure_is_an_error() -> None:
+    net, x, y = task()
+    hidden = net[0](x)
+    optimizer = dlopt.MethodOptimizer(net.parameters(), dlopt.LBFGS())
+    with pytest.raises(
+        ValueError, match="by a graph that each call builds anew, got one that back"
+    ):
+        optimizer.step(lambda: mse_loss(net[2](net[1](hidden)), y))

@@ -83,10 +83,12 @@ def test_residuals_must_be_a_vector() -> None:
         Objective(cubic).residuals(X)
 
 
-def test_what_does_not_depend_on_the_point_has_a_gradient_of_zero() -> None:
+@pytest.mark.parametrize("name", ["evaluate", "curvature"])
+def test_what_depends_on_other_tensors_only_is_refused(name: str) -> None:
     elsewhere = torch.ones(2, requires_grad=True)
-    at = Objective(lambda x: elsewhere.sum()).evaluate(torch.ones(3))
-    assert at.J == 2 and at.grad.tolist() == [0.0, 0.0, 0.0]
+    f = Objective(lambda x: elsewhere.square().sum())
+    with pytest.raises(ValueError, match=r"f\(x\) must depend on x, got .* other tensors only"):
+        getattr(f, name)(torch.ones(3))
 
 
 def test_a_graph_is_freed_before_the_next_one_is_built() -> None:

@@ -292,6 +292,12 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ('now["lr"] = sys.float_info.min', 'now["lr"] = 1e-3'),
         ("if now == old:", "if True:"),
         ("group[key] != joined[key]", "False"),
+        ("if len(groups) != 1:", "if not groups:"),
+        ("_extent(p) < p.numel()", "False"),
+        ("if bool(torch.isin(", "if (lambda *_: False)((" ),
+        ("* q.element_size() > start", "> start"),
+        ("(start - q.data_ptr()) // q.element_size()", "0"),
+        ("if there != value:", "if False:"),
     ],
     ("coordinate_descent", "coordinate_descent_ends"): [
         ("-slope.sign()", "slope.sign()"),

@@ -258,37 +258,6 @@ def test_bad_parameters_are_named() -> None:
         dlopt.MethodOptimizer([a], method).step(a.sum())
 
 
-def test_a_group_that_is_appended_by_hand_is_refused_at_the_next_step() -> None:
-    a, b = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(3))
-    optimizer = dlopt.MethodOptimizer([a], dlopt.LBFGS())
-    optimizer.param_groups.append({"params": [b]})
-    with pytest.raises(ValueError, match=r"got 2, of \[1, 1\] parameters: add_param_group joins"):
-        optimizer.step(lambda: a.square().sum() + b.square().sum())
-    optimizer.param_groups.clear()
-    with pytest.raises(ValueError, match="one parameter group, got 0"):
-        optimizer.step(lambda: a.square().sum())
-
-
-def test_parameters_that_are_not_dense_or_share_memory_are_named() -> None:
-    w = torch.arange(12.0).reshape(3, 4)
-
-    def refused(message: str, *tensors: Tensor) -> None:
-        with pytest.raises(ValueError, match=message):
-            dlopt.MethodOptimizer([nn.Parameter(t) for t in tensors], dlopt.LBFGS())
-
-    refused(r"must hold numbers, got one on the meta device", torch.ones(2, device="meta"))
-    refused(r"must be dense, got one of layout torch\.sparse_coo", w.to_sparse())
-    refused(r"hold each entry once, got shape \[5, 2\] of strides \(0, 1\)", w[0, :2].expand(5, 2))
-    refused(r"share memory, got shapes \[3, 4\] and \[4, 3\]", w, torch.ones(2), w.T)
-    refused(r"share memory, got shapes \[3, 3\] and \[3\]", w[:, 1:], w[:, 0], w[2, 1:])
-    refused(r"share memory, got shapes \[12\] and \[2\]", w[1:, 3], w.flatten())
-    columns = [nn.Parameter(t) for t in (w[:, ::2], w[:, 1::2], torch.ones(0), torch.tensor(1.0))]
-    optimizer = dlopt.MethodOptimizer(columns, dlopt.LBFGS())
-    for _ in range(8):
-        optimizer.step(lambda: sum((p - 2).square().sum() for p in columns))
-    torch.testing.assert_close(w, torch.full((3, 4), 2.0))
-
-
 @pytest.mark.parametrize("name", ["gradient_descent", "lbfgs"])
 @pytest.mark.parametrize("compiled", ["model", "training"])
 def test_compiled_models_and_loops_train_as_others(name: str, compiled: str) -> None:

@@ -140,7 +140,7 @@ class Objective:
             loss, inputs, retain_graph=keep, create_graph=keep, allow_unused=True
         )
         self._check_reached(found)
-        pairs = zip(found, inputs, strict=True)  # PyTorch's own materialize_grads takes longer
+        pairs = zip(found, inputs, strict=True)
         known = [torch.zeros_like(p, requires_grad=keep) if g is None else g for g, p in pairs]
         return dense(known)
 

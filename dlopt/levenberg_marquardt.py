@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dlopt.newton import check_damping, full_decrease, full_step
 from dlopt.objective import Objective
-from dlopt.scaling import ScaledState, scaled, units
+from dlopt.scaling import ScaledState, scaled
 from dlopt.trust_region import EigenModel, check_radius, trust_region_step
 
 
@@ -66,8 +66,7 @@ class LevenbergMarquardt:
             return full_step(state, Jr.T @ r, Jr.T @ Jr, self.damping, f.residuals)
         if not bool(Jr.isfinite().all()):
             return state.ended("non_finite")
-        state = scaled(state, torch.linalg.vector_norm(Jr, dim=0), self.initial_radius)
-        D = units(state.scale)
+        state, D = scaled(state, torch.linalg.vector_norm(Jr, dim=0), self.initial_radius)
         return trust_region_step(state, _model(r, Jr, D), f.residuals, scale=D)
 
     def expected_decrease(self, f: Objective, state: ScaledState) -> float:
@@ -77,8 +76,8 @@ class LevenbergMarquardt:
             return math.inf
         if self.damping is not None:
             return 2 * full_decrease(Jr.T @ r, Jr.T @ Jr, self.damping)
-        state = scaled(state, torch.linalg.vector_norm(Jr, dim=0), self.initial_radius)
-        return _model(r, Jr, units(state.scale))(state.radius).decrease
+        state, D = scaled(state, torch.linalg.vector_norm(Jr, dim=0), self.initial_radius)
+        return _model(r, Jr, D)(state.radius).decrease
 
 
 def _model(r: Tensor, Jr: Tensor, D: Tensor) -> EigenModel:

@@ -14,8 +14,8 @@ from dlopt.objective import Objective
 from dlopt.scaling import ScaledState, scaled, units, whole_radius
 from dlopt.trust_region import EigenModel, T, check_radius, trust_region_step
 
-_FIRST = 0.1  # of the point, for the first radius
 _KEPT = 0.9  # of the scale, a step: down from a wall curvature falls by many decades
+_ALIKE = 10.0  # times: axes whose curvatures' roots differ by less are in one unit
 
 
 def quadratic_model(value: Tensor, g: Tensor, H: Tensor, step: Tensor) -> Tensor:
@@ -80,9 +80,10 @@ class Newton:
             :eq:`eq-8-28`; None, the robust default, chooses α at every step: just large enough
             that the step stays where the quadratic model can be trusted (Moré & Sorensen 1983).
             Then αD² takes the place of αI: the diagonal matrix D holds the largest of the last
-            roots of |Hᵢᵢ|, so that each parameter may have a unit of its own (``scaling``).
-        initial_radius: The first trust radius in the units of x, > 0; by default a tenth of ‖x0‖,
-            and of √n from the origin. (That of Ds is in proportion, by ‖Dx0‖/‖x0‖.)
+            roots of |Hᵢᵢ|, as far as they differ by more than ten times (``scaling``): each
+            parameter may have a unit of its own.
+        initial_radius: The first trust radius in the units of x, > 0; by default ‖x0‖, and √n from
+            the origin. (That of Ds is in proportion, by ‖Dx0‖/‖x0‖.)
 
     Raises:
         ValueError: A setting is out of range.
@@ -114,8 +115,7 @@ class Newton:
             return full_step(state, state.grad, H, self.damping, f.curvature)
         if not bool(H.isfinite().all()):
             H = torch.zeros_like(H)  # no model: follow the gradient away from here
-        state = self._scaled(state, H)
-        D = units(state.scale)
+        state, D = scaled(state, _roots(H), self.initial_radius, keep=_KEPT, alike=_ALIKE)
         return trust_region_step(state, EigenModel.of(state.grad, H, D), f.curvature, scale=D)
 
     def expected_decrease(self, f: Objective, state: ScaledState) -> float:
@@ -125,13 +125,14 @@ class Newton:
             return math.inf
         if self.damping is not None:
             return full_decrease(state.grad, H, self.damping)
-        state = self._scaled(state, H)
-        model = EigenModel.of(state.grad, H, units(state.scale))
-        return model(whole_radius(state)).decrease if model.is_convex else math.inf
+        D = units(_roots(H))  # a saddle by a flat axis would drown in what a steep one rounds
+        model = EigenModel.of(state.grad, H, D)
+        return model(whole_radius(state.x, D)).decrease if model.is_convex else math.inf
 
-    def _scaled(self, state: ScaledState, H: Tensor) -> ScaledState:
-        scale = H.diagonal().abs().sqrt()
-        return scaled(state, scale, self.initial_radius, share=_FIRST, keep=_KEPT)
+
+def _roots(H: Tensor) -> Tensor:
+    """Return the roots of the curvatures along the axes, shape (n,)."""
+    return H.diagonal().abs().sqrt()
 
 
 def full_step(

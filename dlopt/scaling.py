@@ -28,31 +28,40 @@ S = TypeVar("S", bound=ScaledState)
 
 
 def scaled(
-    state: S, scale: Tensor, given: float | None, *, share: float = 1.0, keep: float = 1.0
-) -> S:
-    """Return the state with the largest scale so far, and with a radius if it has none yet.
+    state: S, scale: Tensor, given: float | None, *, keep: float = 1.0, alike: float = 1.0
+) -> tuple[S, Tensor]:
+    """Return the state with the largest scale so far, and a radius if it had none; and D.
 
     Args:
         state: Where a step begins.
-        scale: The diagonal of D here, shape (n,).
-        given: The first radius in the units of x, which D changes in proportion to ‖Dx‖/‖x‖.
-        share: Of ‖Dx‖, the first radius where none is given; of ‖D‖ at the origin.
+        scale: The curvature's root along each axis here, shape (n,).
+        given: The first radius in the units of x, which D changes in proportion to ‖Dx‖/‖x‖; None
+            is ‖Dx‖, and ‖D‖ at the origin.
         keep: How much of the scale before is kept, <= 1.
+        alike: See ``units``.
     """
     state = replace(state, scale=(keep * state.scale).maximum(scale))
-    if state.radius < math.inf:
-        return state
-    reach = whole_radius(state)
-    x = norm(state.x) or math.sqrt(len(scale))
-    return replace(state, radius=share * reach if given is None else given * (reach / x))
+    D = units(state.scale, alike)
+    if state.radius == math.inf:
+        x = norm(state.x) or math.sqrt(len(scale))
+        whole = whole_radius(state.x, D)
+        state = replace(state, radius=whole if given is None else given * (whole / x))
+    return state, D
 
 
-def whole_radius(state: ScaledState) -> float:
+def units(scale: Tensor, alike: float = 1.0) -> Tensor:
+    """Return the diagonal of D, shape (n,), with its largest entry, or 1, where it is unknown.
+
+    Args:
+        scale: What is known of it, shape (n,), 0 where nothing is.
+        alike: Scales this many times larger or smaller than their mean still count as one; of those
+            beyond only what is beyond.
+    """
+    D = scale.where(scale > 0, largest_entry(scale) or 1.0)
+    mean = D.log().mean().exp()
+    return D / (D / mean).clamp(1 / alike, alike) if alike > 1 else D
+
+
+def whole_radius(x: Tensor, D: Tensor) -> float:
     """Return the radius that changes θ by all of itself, ‖Dθ‖; at the origin ‖D‖."""
-    D = units(state.scale)
-    return norm(D * state.x) or norm(D)
-
-
-def units(scale: Tensor) -> Tensor:
-    """Return the diagonal of D, shape (n,), with its largest entry, or 1, where it is unknown."""
-    return scale.where(scale > 0, largest_entry(scale) or 1.0)
+    return norm(D * x) or norm(D)

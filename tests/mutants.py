@@ -219,11 +219,12 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
     ],
     ("scaling",): [
         ("(keep * state.scale).maximum(scale)", "scale"),
-        ("scale=(keep * state.scale).maximum(scale))", "scale=torch.ones_like(scale))"),
-        ("share * reach if given is None", "share if given is None"),
-        ("given * (reach / x)", "given"),
-        ("norm(D * state.x) or norm(D)", "norm(D * state.x)"),
+        ("whole if given is None else", "1.0 if given is None else"),
+        ("given * (whole / x)", "given"),
+        ("norm(D * x) or norm(D)", "norm(D * x)"),
         ("largest_entry(scale) or 1.0", "1.0"),
+        ("if alike > 1 else D", "if alike > 1e9 else D"),
+        (".clamp(1 / alike, alike)", ".clamp(1e-99, alike)"),
     ],
     ("truncated_newton",): [
         (

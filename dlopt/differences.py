@@ -12,6 +12,7 @@ from dlopt.evaluation import Evaluation, inner, largest_entry, norm
 from dlopt.method import State
 from dlopt.objective import Objective
 
+_SMALL = 1e-3  # of the largest entry, what is as good as 0
 _FLAT = 1e-12  # of J and of its fall, for a change of an entry by all of itself
 
 
@@ -139,16 +140,17 @@ def is_plateau(H: Differences, start: State) -> bool:
         start: The first state. An entry whose gradient was exactly 0 there may be in no use.
     """
     J, first = float(H.at.value), float(start.value) / H.unit
-    most, extent = _FLAT * min(abs(J), abs(first - J)), H.extent.maximum(H.declared)
-    i = torch.arange(1, len(extent) + 1, dtype=extent.dtype, device=extent.device)
+    most, whole = _FLAT * min(abs(J), abs(first - J)), H.extent.maximum(H.declared)
+    whole = whole.clamp(min=_SMALL * largest_entry(whole))  # some are near 0 by chance
+    i = torch.arange(1, len(whole) + 1, dtype=whole.dtype, device=whole.device)
 
     def stays(grad: Tensor) -> Tensor:
-        return grad.abs() * extent <= most  # false for NaN
+        return grad.abs() * whole <= most  # false for NaN
 
     flat = stays(H.at.grad)
     for v, Hv in H.known:
-        flat &= stays(Hv / largest_entry(v / extent))
-    for size in (H.size, extent):  # near 0 by symmetry, own sizes show too little
+        flat &= stays(Hv / largest_entry(v / whole))
+    for size in (H.size, whole):  # near 0 by symmetry, own sizes show too little
         if not (flat.all() or (flat & (start.grad != 0)).any()) or J == 0:
             return False
         flat &= stays(H.f.evaluate(H.at.x + 0.01 * size * torch.cos(i)).grad / H.unit)

@@ -13,6 +13,8 @@ from dlopt.objective import Objective
 from dlopt.scaling import ScaledState, scaled
 from dlopt.trust_region import EigenModel, check_radius, trust_region_step
 
+_ALIKE = 2.0  # times: columns whose norms differ by less are in one unit
+
 
 @dataclass(frozen=True)
 class LevenbergMarquardt:
@@ -26,8 +28,9 @@ class LevenbergMarquardt:
     (Levenberg 1944; Marquardt 1963.)
 
     By default it controls the length of Ds and takes D² in place of I. The diagonal matrix D holds
-    the largest norm that each column of the Jacobian has had, so that a parameter may have any unit
-    (Moré, *The Levenberg-Marquardt algorithm*, 1978).
+    the largest norm that each column of the Jacobian has had, as far as they differ by more than
+    twice, so that a parameter may have any unit (Moré, *The Levenberg-Marquardt algorithm*, 1978;
+    ``scaling``).
 
     Args:
         damping: The constant α >= 0; None, the robust default, chooses it at every step as the
@@ -66,7 +69,7 @@ class LevenbergMarquardt:
             return full_step(state, Jr.T @ r, Jr.T @ Jr, self.damping, f.residuals)
         if not bool(Jr.isfinite().all()):
             return state.ended("non_finite")
-        state, D = scaled(state, torch.linalg.vector_norm(Jr, dim=0), self.initial_radius)
+        state, D = self._scaled(state, Jr)
         return trust_region_step(state, _model(r, Jr, D), f.residuals, scale=D)
 
     def expected_decrease(self, f: Objective, state: ScaledState) -> float:
@@ -76,8 +79,12 @@ class LevenbergMarquardt:
             return math.inf
         if self.damping is not None:
             return 2 * full_decrease(Jr.T @ r, Jr.T @ Jr, self.damping)
-        state, D = scaled(state, torch.linalg.vector_norm(Jr, dim=0), self.initial_radius)
+        state, D = self._scaled(state, Jr)
         return _model(r, Jr, D)(state.radius).decrease
+
+    def _scaled(self, state: ScaledState, Jr: Tensor) -> tuple[ScaledState, Tensor]:
+        columns = torch.linalg.vector_norm(Jr, dim=0)
+        return scaled(state, columns, self.initial_radius, alike=_ALIKE)
 
 
 def _model(r: Tensor, Jr: Tensor, D: Tensor) -> EigenModel:

@@ -1,7 +1,7 @@
 r"""A unit for each parameter: a diagonal matrix D, and a radius that bounds Ds, not the step s.
 
 Of one parameter in volts and another in nanometres, a radius for s would be right for the one only.
-The diagonal grows with the curvature along each axis, so that other units change nothing
+The diagonal grows with the curvature along each axis, so that other units change little
 (Nocedal & Wright, section 4.5; for least squares Moré 1978).
 """
 

@@ -117,6 +117,7 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ("min(abs(J), abs(first - J)), H", "abs(J), H"),
         ("(flat & (start.grad != 0)).any()) or J == 0", "flat.any()) or J == 0"),
         ("H.extent.maximum(H.declared)\n", "H.size\n"),
+        ("_SMALL * largest_entry(whole)", "0.0"),
         ("gain += 0.5 * step * rr * H.unit", "gain += 0.5 * step * rr"),
     ],
     ("gradient_descent",): [

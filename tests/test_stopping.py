@@ -495,8 +495,10 @@ def test_a_gradient_that_is_zero_by_chance_is_no_end() -> None:
 LEAST_SQUARES = {**METHODS, "levenberg_marquardt": dlopt.LevenbergMarquardt()}
 
 
-@pytest.mark.parametrize("name", LEAST_SQUARES)
-@pytest.mark.parametrize("dtype", [torch.float32, D])
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [*((name, D) for name in LEAST_SQUARES), *((name, torch.float32) for name in METHODS)],
+)
 def test_a_bell_beside_the_data_stands_on_a_plateau(name: str, dtype: torch.dtype) -> None:
     """J no longer depends on where it stands, and the other bell is fitted to rounding."""
     t = torch.linspace(0, 10, 41, dtype=dtype)
@@ -535,3 +537,11 @@ def test_a_function_that_never_changes_is_a_plateau_unless_it_is_zero() -> None:
     for level, reason in ((2.0, "plateau"), (0.0, "gradient")):
         flat = dlopt.minimize(lambda x: level + 0 * x.sum(), torch.ones(3), dlopt.LBFGS())
         assert flat.reason == reason
+
+
+@pytest.mark.parametrize("name", ["bfgs", "lbfgs", "newton", "truncated_newton"])
+def test_an_entry_that_has_always_been_small_is_no_plateau(name: str) -> None:
+    """As one of many weights that is drawn, and ends, near 0: J hardly changes by all of that."""
+    x0 = torch.tensor([3.0, 1e-8, -2.0], dtype=D)
+    path = dlopt.minimize(lambda x: 1 + torch.cosh(x - 1e-9).sum(), x0, ALL[name])
+    assert path.converged

@@ -79,9 +79,9 @@ class Newton:
         damping: 0 is the literal method, :eq:`eq-8-27`; a number is the constant α of
             :eq:`eq-8-28`; None, the robust default, chooses α at every step: just large enough
             that the step stays where the quadratic model can be trusted (Moré & Sorensen 1983).
-            Then αD² takes the place of αI: the diagonal matrix D holds the largest of the last
-            roots of |Hᵢᵢ|, as far as they differ by more than ten times (``scaling``): each
-            parameter may have a unit of its own.
+            Then αD² takes the place of αI: the diagonal matrix D holds the roots of the largest
+            curvatures of late along the axes, as far as they differ by more than ten times
+            (``scaling``): each parameter may have a unit of its own.
         initial_radius: The first trust radius in the units of x, > 0; by default ‖x0‖, and √n from
             the origin. (That of Ds is in proportion, by ‖Dx0‖/‖x0‖.)
 

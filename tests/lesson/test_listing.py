@@ -19,7 +19,7 @@ def test_listing_is_the_source_without_docstrings() -> None:
     source = (inspect.getsource(Newton) + inspect.getsource(newton_step)).splitlines()
     assert set(shown.splitlines()) <= {*source, ""}
     assert '"""' not in shown
-    assert "def step(self, f: Objective, state: TrustState) -> TrustState:" in shown
+    assert "def step(self, f: Objective, state: ScaledState) -> ScaledState:" in shown
     namespace = {"dataclass": lambda **_: lambda c: c, "Tensor": object}
     exec(compile("from __future__ import annotations\n" + shown, "listing", "exec"), namespace)
 

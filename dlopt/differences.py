@@ -147,14 +147,17 @@ def is_plateau(H: Differences, start: State) -> bool:
     def stays(grad: Tensor) -> Tensor:
         return grad.abs() * whole <= most  # false for NaN
 
+    def found() -> bool:
+        return bool(flat.all() or (flat & (start.grad != 0)).any())
+
     flat = stays(H.at.grad)
     for v, Hv in H.known:
         flat &= stays(Hv / largest_entry(v / whole))
     for size in (H.size, whole):  # near 0 by symmetry, own sizes show too little
-        if not (flat.all() or (flat & (start.grad != 0)).any()) or J == 0:
+        if J == 0 or not found():
             return False
         flat &= stays(H.f.evaluate(H.at.x + 0.01 * size * torch.cos(i)).grad / H.unit)
-    return bool(flat.all() or (flat & (start.grad != 0)).any())
+    return found()
 
 
 def left_to_gain(H: Differences, enough: float, most: int = 10) -> float:

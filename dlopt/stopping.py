@@ -5,8 +5,9 @@ So a second question is asked, in units of J: how much is there to gain? By the 
 and where it knows no second derivatives also by a few steps of conjugate gradients from here
 (``differences``). That counts as nothing where it drowns in rounding: in that of J here (enough);
 or, where what is left is J itself, in that of J a little earlier in the run (early), and at the end
-of the numbers in that of the gradient (hidden). Then no way may lead down, as from a saddle, and J
-has to be the same once more at the same point.
+of the numbers in that of the gradient (hidden). Then no way may lead down, as from a saddle; J has
+to be the same once more at the same point; and it has to depend on all entries still, unlike on a
+plateau.
 """
 
 from __future__ import annotations

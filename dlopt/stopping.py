@@ -171,8 +171,7 @@ def noise_of(before: State, state: State) -> float:
 def rounding_of(before: State, state: State) -> float:
     """Return how large the rounding of J ought to be: of its value and of the point."""
     eps = torch.finfo(state.x.dtype).eps
-    size = state.x.abs().double()  # an entry that fell by decades has more digits than it had
-    size = size + before.x.abs().double().minimum(size / math.sqrt(eps))
+    size = (state.x.abs() + before.x.abs()).double()
     point = eps * float(state.grad.abs().double().dot(size))
     return rounding(float(state.value), eps) + point
 

@@ -87,7 +87,6 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ("(0.01 * J <= gain <= early)", "(gain <= early)"),
         ("gain <= hidden and (is_rounding(self._f, state) or", "gain <= hidden and (True or"),
         ("gain <= hidden and (is_rounding(self._f, state) or", "gain <= hidden and (False or"),
-        ("minimum(size / math.sqrt(eps))", "minimum(size / eps**9)"),
         ("if order < 1.1 or", "if"),
         ("if small and k >= _EARLY:", "if small and k > 0:"),
         (" or now > 0.9 * before:", ":"),

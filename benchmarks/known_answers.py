@@ -90,19 +90,23 @@ def near(problem: Problem, value: float, reason: str = "") -> bool:
 def still_falls(problem: Problem, x: Tensor) -> bool:
     """Whether other methods go on down from x, or from close to it, by more than the width.
 
-    Close in the units of each entry: a millionth of it, where it isn't 0. Minima of fractions lie
-    a thousandth from their poles.
+    Close in the units of each entry, a millionth of it, where it isn't 0; and of f, by the width:
+    minima of fractions lie a thousandth from their poles, those of tangents less.
     """
     value = float(problem(x))
+    width = WIDTH * max(1.0, abs(value))
     noise = torch.randn(x.shape, dtype=x.dtype, generator=torch.Generator().manual_seed(0))
-    starts = (x, x + 1e-6 * x.abs().where(x != 0, 1.0) * noise)
+    away = 1e-6 * x.abs().where(x != 0, 1.0) * noise
+    while not float(problem(x + away)) <= value + width and not torch.equal(x + away, x):
+        away = 0.1 * away
+    starts = (x, x + away)
     for solver in (least_squares, *SCIPY):
         for start in starts:
             try:
                 lower = float(problem(solver(problem, start, None)))
             except (ArithmeticError, IndexError, NameError, RuntimeError, ValueError):
                 continue  # SciPy's trust-exact and linear algebra fail at what is not finite
-            if lower < value - WIDTH * max(1.0, abs(value)):
+            if lower < value - width:
                 return True
     return False
 

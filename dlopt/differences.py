@@ -86,7 +86,7 @@ class InUnits:
 
     def __init__(self, H: Differences, size: Tensor) -> None:
         self._H, self._whole = H, size
-        smallest = torch.finfo(size.dtype).eps ** 2  # its square is still a number
+        smallest = math.sqrt(torch.finfo(size.dtype).tiny)  # its square is still a number
         self.size = (size / largest_entry(size)).clamp(min=smallest)
         self.known = [(v / self.size, Hv * self.size) for v, Hv in H.known]
         self.at = H.at._replace(grad=self.size * H.at.grad)
@@ -142,6 +142,8 @@ def is_plateau(H: Differences, start: State) -> bool:
     J, first = float(H.at.value), float(start.value) / H.unit
     most, whole = _FLAT * min(abs(J), abs(first - J)), H.extent.maximum(H.declared)
     whole = whole.clamp(min=_SMALL * largest_entry(whole))  # some are near 0 by chance
+    if first == J:
+        whole = whole.clamp(min=1.0)  # a start at rounding's distance from 0 has told no unit
     i = torch.arange(1, len(whole) + 1, dtype=whole.dtype, device=whole.device)
 
     def stays(grad: Tensor) -> Tensor:

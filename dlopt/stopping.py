@@ -140,13 +140,19 @@ class StoppingRule:
         if gain <= most and not informed:
             gain = max(gain, left_to_gain(H, most))
         # More than the rounding of J is nothing only where what is left is J itself.
-        falls_to_0 = (0.01 * J <= gain <= early) or (
-            gain <= hidden and (is_rounding(self._f, state) or (failed and gain >= 0.01 * J))
+        all_left = gain >= 0.01 * J
+        falls_to_0 = (all_left and gain <= early) or (
+            gain <= hidden and (is_rounding(H, state) or (failed and all_left))
         )
         if not (gain <= enough or falls_to_0):
             return False
-        # A search that failed along a gradient has seen one: no run straight into a saddle.
-        if informed or (failed and self._down is None):
+        # A start of 1e100 says nothing of how far down J goes, except to the end of the numbers.
+        if all_left and eps**5 * abs(self._values[0]) > J and not is_rounding(H, state):
+            return False
+        # A search that failed along a gradient has seen one: no run straight into a saddle, unless
+        # it began there.
+        fell = abs(self._values[0] - self._values[-1])
+        if informed or (failed and self._down is None and fell > enough):
             return True
         if self._down is not None:
             H.product(self._down, H.extent)
@@ -224,10 +230,14 @@ def shaken(f: Objective, state: State, k: int, share: float) -> Evaluation:
     return f.evaluate(state.x + share * state.x.abs() * torch.cos(k * i))
 
 
-def is_rounding(f: Objective, state: State) -> bool:
-    """Return whether the gradient is what the last digits of θ make of it: one evaluation."""
-    moved = shaken(f, state, 1, 4 * torch.finfo(state.x.dtype).eps)
-    return norm(moved.grad - state.grad) >= norm(state.grad)
+def is_rounding(H: Differences, state: State) -> bool:
+    """Return whether the gradient, in units of θ, is what θ's last digits make of it: 1 evaluation.
+
+    The steepest entry by itself would hide the others, as the stiffest one does.
+    """
+    moved = shaken(H.f, state, 1, 4 * torch.finfo(state.x.dtype).eps)
+    size = H.size / H.unit
+    return norm(size * (moved.grad - state.grad)) >= norm(size * state.grad)
 
 
 def default_share(dtype: torch.dtype) -> float:

@@ -14,6 +14,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 import dlopt
 from benchmarks.known_answers import PROBLEMS, near
 from benchmarks.problem import farther
+from dlopt.differences import Differences, left_to_gain
 from dlopt.evaluation import largest_entry, norm, rounding
 from dlopt.method import State
 from dlopt.minimization import Path
@@ -125,7 +126,24 @@ def test_a_start_at_the_solution_is_recognised_within_five_steps(name: str, prob
     again = dlopt.minimize(f, solution, METHODS[name])
     assert again.converged
     assert len(again.states) <= 6
-    assert again.evaluations <= 40
+    assert again.evaluations <= 16 + 6 + 19 + 4  # a search, values around, the look for a saddle
+
+
+@pytest.mark.parametrize("name", ["cg", "bfgs", "lbfgs"])
+def test_a_start_at_a_saddle_is_no_minimum_though_the_search_fails(name: str) -> None:
+    f = BY_NAME["eigen"]
+    saddle = dlopt.minimize(f, f.x0, dlopt.BFGS(), grad_tol=1e-12).x
+    assert float(f(saddle)) == pytest.approx(0.1608956603340292)  # the minimum is 0
+    path = dlopt.minimize(f, saddle, METHODS[name])
+    assert not path.converged or float(path.value) < 1e-12
+
+
+@pytest.mark.parametrize("name", ["cg", "bfgs", "lbfgs", "truncated_newton"])
+def test_a_start_of_1e109_says_nothing_of_how_far_down_the_values_go(name: str) -> None:
+    problem = farther(BY_NAME["Nelson_2"], 10.0)
+    path = dlopt.minimize(problem, problem.x0, METHODS[name], max_steps=400)
+    assert path.values[0] > 1e100
+    assert not path.converged or near(problem, float(path.value))
 
 
 ALL = {
@@ -287,8 +305,19 @@ def test_a_jump_is_no_rounding() -> None:
 
 def test_a_gradient_is_rounding_where_the_last_digits_of_the_point_make_it() -> None:
     f = Objective(lambda x: (1e8 * (x - vector(0.3, 0.7))).square().sum())
-    assert is_rounding(f, state_of(f, 0.3 + 1e-16, 0.7))
-    assert not is_rounding(f, state_of(f, 0.3 + 1e-12, 0.7))
+    for digit in (1e-16, 1e-12):
+        state = state_of(f, 0.3 + digit, 0.7)
+        assert is_rounding(Differences(f, state), state) == (digit < 1e-15)
+
+
+def test_one_steep_entry_that_is_rounding_hides_no_other() -> None:
+    f = Objective(lambda x: (1e32 * (x[0] - 3e-30)) ** 2 + (x[1] - 2) ** 2)
+    state = state_of(f, 3e-30, 1.5)
+    assert is_rounding(Differences(f, state_of(f, 3e-30, 2)), state_of(f, 3e-30, 2))
+    assert not is_rounding(Differences(f, state), state)
+    f = Objective(lambda x: (1e62 * (x[0] - 3e-60)) ** 2 + (x[1] - 2) ** 2)
+    H = Differences(f, state_of(f, 3.00000000000001e-60, 1.5))
+    assert left_to_gain(H, math.inf) == pytest.approx(0.25, rel=1e-3)
 
 
 def test_the_default_share_is_a_ten_billionth_in_double_precision() -> None:
@@ -545,3 +574,12 @@ def test_an_entry_that_has_always_been_small_is_no_plateau(name: str) -> None:
     x0 = torch.tensor([3.0, 1e-8, -2.0], dtype=D)
     path = dlopt.minimize(lambda x: 1 + torch.cosh(x - 1e-9).sum(), x0, ALL[name])
     assert path.converged
+
+
+@each
+def test_a_start_at_a_minimum_is_no_plateau_though_its_entries_are_rounding(name: str) -> None:
+    for size in (0.0, 1e-17):
+        path = dlopt.minimize(
+            lambda x: (torch.exp(x) - x).sum(), vector(size, -size), METHODS[name]
+        )
+        assert path.converged

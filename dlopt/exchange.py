@@ -22,7 +22,8 @@ def exchanged(tensors: Sequence[Tensor], values: Sequence[Tensor]) -> Iterator[N
         values: One for each, of its shape.
 
     Raises:
-        ValueError: A value isn't finite; the tensors stay as they are.
+        ValueError: A value isn't finite, or not of its tensor's shape; the tensors stay as they
+            are.
         RuntimeError: The tensors were changed meanwhile. They are restored, but the values aren't.
 
     Example:
@@ -39,13 +40,17 @@ def exchanged(tensors: Sequence[Tensor], values: Sequence[Tensor]) -> Iterator[N
             "the average must be finite, got NaN or infinity: a step of the training has led to "
             "them, and they stay in an average for good"
         )
+    for tensor, value in zip(tensors, values, strict=True):
+        if tensor.shape != value.shape:
+            expected, got = tuple(tensor.shape), tuple(value.shape)
+            raise ValueError(f"a value must have its tensor's shape {expected}, got {got}")
     undo: list[tuple[Tensor, Tensor]] = []
     try:
         for tensor, value in zip(tensors, values, strict=True):
             undo.append((tensor, _exchange(tensor, value)))
-        before = _sizes(tensors)
+        before = _fingerprints(tensors)
         yield
-        changed = before != _sizes(tensors)
+        changed = before != _fingerprints(tensors)
     finally:
         for tensor, held in undo:
             _exchange(tensor, held)
@@ -82,7 +87,14 @@ def _exchange(tensor: Tensor, value: Tensor) -> Tensor:
     return value.copy_(old) if value.dtype == tensor.dtype else old
 
 
-def _sizes(tensors: Sequence[Tensor]) -> list[float]:
-    """Return the norms: by them a change is noticed, without a copy."""
-    with torch.no_grad():
-        return [float(torch.linalg.vector_norm(t.double())) for t in tensors]
+@torch.no_grad()
+def _fingerprints(tensors: Sequence[Tensor]) -> list[float]:
+    """Return sums with weights: a change is noticed, one of signs or places, too, and no copy kept.
+
+    A version counter would also count what was undone, such as an exchange within this one.
+    """
+    found = []
+    for t in tensors:
+        weights = torch.arange(1, t.numel() + 1, dtype=torch.float64, device=t.device).cos_()
+        found.append(float(t.double().flatten().mul(weights).sum()))
+    return found

@@ -37,36 +37,36 @@ class MethodOptimizer(torch.optim.Optimizer):
     with another constructor; there one ``step`` hides up to 20 iterations, here it is one. A
     method that uses the Hessian (``Newton``, ``TruncatedNewton``) needs a closure that does not
     call ``backward()``, or calls ``backward(create_graph=True)``; for ``LevenbergMarquardt`` it
-    returns the vector of residuals.
+    returns the vector of residuals. Parameters may have any shape. Which of them are trained, those
+    that require a gradient, is looked up at every step; where that changes, the memory is dropped.
 
-    A method evaluates the closure several times in a step. Layers that change as they are
-    evaluated (batch normalisation's running statistics, dropout) change each time: put them into
-    ``eval()`` mode for the fit, or fix their random numbers within the closure. A closure may clamp
-    or mask parameters at its start. Rescale them within the loss, ``w / w.norm()``, instead.
-
-    Parameters may have any shape. Which of them are trained, those that require a gradient, is
-    looked up at every step; where that changes, what the method has learned is dropped.
+    A method calls the closure twice or more in a step. Layers that change as they are evaluated
+    (batch normalisation's running statistics, dropout) change each time: put them into ``eval()``
+    mode for the fit, or fix their random numbers within the closure. A closure may clamp or mask
+    parameters at its start. To keep them at unit length, compute the loss of ``w / w.norm()``.
 
     ``GradientDescent`` reads ``lr`` and ``momentum`` of the parameter group at each step, so that
-    schedulers work. The other methods choose their steps themselves, and say so.
+    schedulers work. The other methods choose their steps themselves, and refuse a scheduler.
 
     On several processes (``torchrun``) wrap the model in ``DistributedDataParallel`` and return
     each process's own mean loss over its share of the data. Losses are averaged as gradients are,
     so that all processes take the same steps, those of one process on all data. Methods with
     second derivatives refuse: nothing averages these.
 
-    ``torch.autocast`` may stand in the closure or around the step; a ``GradScaler`` belongs into
+    ``torch.autocast`` may stand in the closure or around the step; a ``GradScaler`` belongs in
     the closure, with ``scale``, ``unscale_`` and ``update``.
 
     Args:
-        params: The parameters, all float32 or all float64, on one device.
+        params: The parameters. Those to train are all float32 or all float64, on one device.
         method: What to run, for example ``Newton()``.
         full_batch: Say that every closure computes the same loss. Then a step reuses the last
             gradient. By default each step evaluates anew, since a new minibatch has its own.
 
+    Attributes:
+        reason: Why the last step left the parameters as they are, "" if it moved them.
+
     Raises:
-        ValueError: ``params`` is empty, holds several groups or a setting that nobody reads, or
-            other tensors than these.
+        ValueError: ``params`` is empty or not of these, or has several groups or unread settings.
 
     Example:
         >>> import torch, dlopt
@@ -90,12 +90,9 @@ class MethodOptimizer(torch.optim.Optimizer):
         self._method = method
         self.full_batch, self.reason = full_batch, ""
         super().__init__(params, settings_of(method))
-        for p in self.param_groups[0]["params"]:
-            if not p.is_floating_point():
-                raise ValueError(f"params must be real floating-point tensors, got {p.dtype}")
         self._last: State | None = None  # after the last step: its gradient may be used again
         self._stuck: tuple[Method[Any], State] | None = None  # where the last step found nothing
-        # Whose memory it is, and of what kind they were. All of it is in `state` of the first one.
+        # Trained so far, and of what kind they were. The memory is in `state` of the first one.
         self._owners: list[Tensor] = []
         self._kind: list[tuple[Any, ...]] = []
         self._looked_up()
@@ -103,7 +100,7 @@ class MethodOptimizer(torch.optim.Optimizer):
 
     @property
     def method(self) -> Method[Any]:
-        """What runs. Another one may be assigned: it starts afresh, with settings of its own."""
+        """As given; the group's settings override its own. Another one assigned starts afresh."""
         return self._method
 
     @method.setter
@@ -138,15 +135,16 @@ class MethodOptimizer(torch.optim.Optimizer):
         """Run one iteration of the method.
 
         Args:
-            closure: Computes the loss (0-d, or of one element) and returns it.
+            closure: Returns the loss, 0-d or of one element, or residuals, shape (m,).
 
         Returns:
-            The loss before the iteration, 0-d, detached. Where it is not finite, the parameters
-            stay as they are. ``reason`` tells why an iteration made no step, "no_decrease" if what
-            is left is rounding. The next one starts afresh; where nothing is new, by one call.
+            The loss before the iteration, 0-d, detached. Where it or its gradient is not finite,
+            nothing changes, and ``reason`` is "non_finite". Where the method finds no step, its
+            memory is dropped, and ``reason`` is "no_decrease" (what is left is rounding),
+            "line_search" (it isn't) or another; where nothing is new, the next costs one call.
 
         Raises:
-            ValueError: No closure was given, or it did not return a loss with a graph.
+            ValueError: No closure was given, or it returned no loss, or one without any gradient.
             BaseException: What the closure raised; the parameters are back where they were.
         """
         self.reason = ""
@@ -166,7 +164,7 @@ class MethodOptimizer(torch.optim.Optimizer):
             loss, afresh = state.value, not self.state.get(self._owners[0])
             with f.full_precision():
                 state = method.step(f, state)
-                if state.reason in ("line_search", "no_decrease"):  # a method does not know which
+                if state.reason in ("line_search", "no_decrease"):  # is it rounding or not?
                     state = state.ended("no_decrease" if drowns(f, state) else "line_search")
             f.write(state.x)
         except BaseException:
@@ -177,23 +175,22 @@ class MethodOptimizer(torch.optim.Optimizer):
         self.reason = state.reason
         stuck = state.reason == "no_decrease" or (state.reason and afresh)
         self._stuck = (method, state.plain) if stuck else None
-        self._last = None if state.reason else state
+        self._last = state if self.full_batch and not state.reason else None
         self.state[self._owners[0]] = {} if state.reason else state.memory
         return loss
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the method remembers, and whose memory that is."""
-        label = label_of(self.method, self.param_groups[0], self._owners)
-        return {**super().state_dict(), "method": label}
+        return {"method": self._label(), **super().state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the state of ``state_dict()``; the next step continues from it.
 
         Raises:
-            ValueError: It is of another optimiser, method, setting, or list of parameters.
+            ValueError: It is of another optimiser, method, or list of parameters, or of another
+                setting that the memory depends on.
         """
-        label = label_of(self.method, self.param_groups[0], self._owners)
-        trained_there = check_label(state_dict.get("method"), label)
+        trained_there = check_label(state_dict.get("method"), self._label())
         super().load_state_dict(state_dict)
         self._owners = [self.param_groups[0]["params"][i] for i in trained_there]
         self._kind = kinds(self._owners)
@@ -207,6 +204,11 @@ class MethodOptimizer(torch.optim.Optimizer):
         """Take up a state; groups that were loaded become those of this class."""
         super().__setstate__(state)
         self.param_groups = [ParameterGroup(group) for group in self.param_groups]
+
+    def _label(self) -> dict[str, Any]:
+        if not set(map(id, self._owners)) <= set(map(id, self.param_groups[0]["params"])):
+            self._looked_up()  # others took their places
+        return label_of(self.method, self.param_groups[0], self._owners)
 
     def _looked_up(self) -> list[Tensor]:
         """Return the parameters to train; where they are others than before, forget."""
@@ -235,12 +237,10 @@ class MethodOptimizer(torch.optim.Optimizer):
         """Return whether here, of the same loss, the method has just found no step; say why."""
         if self._stuck is None or self._stuck[0] != method:
             return False
-        there = self._stuck[1]
-        names = ("value", "grad", "x")
-        if not all(torch.equal(getattr(there, name), getattr(state, name)) for name in names):
-            return False
-        self.reason = there.reason
-        return True
+        there, names = self._stuck[1], ("value", "grad", "x")
+        same = all(torch.equal(getattr(there, name), getattr(state, name)) for name in names)
+        self.reason = there.reason if same else ""
+        return same
 
     def _evaluated(self, method: Method[Any], f: ModuleObjective, x: Tensor) -> State:
         """Return the state to step from: the parameters as they are, the memory as it was."""

@@ -43,9 +43,9 @@ def trained(groups: Sequence[Mapping[str, Any]]) -> list[Tensor]:
     found: list[Tensor] = list({id(p): p for p in groups[0]["params"] if p.requires_grad}.values())
     if not any(p.numel() for p in found):
         raise ValueError("params must hold at least one parameter that requires grad, got none")
-    kinds = {(p.dtype, p.device) for p in found}
-    if len(kinds) > 1:
-        named = sorted((str(dtype), str(device)) for dtype, device in kinds)
+    different = {(p.dtype, p.device) for p in found}
+    if len(different) > 1:
+        named = sorted((str(dtype), str(device)) for dtype, device in different)
         raise ValueError(f"params must share one dtype and device, got {named}")
     if found[0].dtype not in (torch.float32, torch.float64):
         raise ValueError(
@@ -234,9 +234,10 @@ def check_label(theirs: object, ours: Mapping[str, Any]) -> list[int]:
     found: dict[str, Any] = theirs if isinstance(theirs, dict) else {"name": "another optimizer"}
     same = all(ours[key] == found.get(key) for key in ("name", "shapes"))
     if not (same and "trained" in found):
+        name = found.get("name", "a method it does not name")
         raise ValueError(
             f"state_dict must be of {ours['name']} on parameters of shapes {ours['shapes']}, "
-            f"got one of {found['name']} on {found.get('shapes', 'shapes it does not name')}"
+            f"got one of {name} on {found.get('shapes', 'shapes it does not name')}"
         )
     for key, value in ours["settings"].items():
         there = found.get("settings", {}).get(key, "none that it names")
@@ -252,7 +253,9 @@ class ParameterGroup(dict[str, Any]):
     """A parameter group that says why it has no learning rate."""
 
     def __missing__(self, key: str) -> Any:
-        """Raise ``ValueError``: the method has no such setting."""
+        """Raise ``ValueError``, of what no scheduler asks for ``KeyError``."""
+        if key not in ("lr", "momentum", "betas"):
+            raise KeyError(key)
         raise ValueError(
             f"the parameter group has no {key!r}: its method chooses its steps itself, there is "
             "nothing to schedule; to thaw layers later, hand over all parameters at once"

@@ -92,3 +92,27 @@ def test_buffers_come_back_as_objects_and_values():
         raise ZeroDivisionError
     assert layer.running_mean is mean and mean.abs().max() == 0
     assert layer.num_batches_tracked is count and count == 0
+
+
+def test_a_change_of_signs_or_places_alone_is_noticed() -> None:
+    for change in (lambda t: t.neg_(), lambda t: t.copy_(t.flip(0))):
+        theta, value = torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0])
+        with pytest.raises(RuntimeError, match="must not be changed"), exchanged([theta], [value]):
+            change(theta)
+        assert theta.tolist() == [1, 2]
+
+
+def test_an_exchange_within_an_exchange_is_no_change() -> None:
+    theta, first, second = (torch.tensor([k, k + 1.0]) for k in range(3))
+    with exchanged([theta], [first]):
+        with exchanged([theta], [second]):
+            assert theta.tolist() == [2, 3]
+        assert theta.tolist() == [1, 2]
+    assert theta.tolist() == [0, 1]
+
+
+def test_a_value_of_another_shape_leaves_all_as_it_was() -> None:
+    thetas, values = [torch.ones(2), torch.ones(3)], [torch.zeros(2), torch.zeros(1)]
+    with pytest.raises(ValueError, match=r"shape \(3,\), got \(1,\)"), exchanged(thetas, values):
+        pass
+    assert [t.sum().item() for t in (*thetas, *values)] == [2, 3, 0, 0]

@@ -305,3 +305,32 @@ def test_a_loss_returned_as_a_number_keeps_its_digits() -> None:
     assert optimizer.reason == ""
     with torch.inference_mode(), pytest.raises(ValueError, match="inference_mode"):
         optimizer.step(closure)
+
+
+def test_a_loss_that_becomes_the_same_for_all_steps_is_evaluated_first() -> None:
+    w = nn.Parameter(torch.zeros(1, dtype=torch.float64))
+    optimizer = dlopt.MethodOptimizer([w], dlopt.GradientDescent(0.1))
+    optimizer.step(lambda: (w - 1).square().sum())
+    optimizer.full_batch = True
+    assert float(optimizer.step(lambda: (w - 2.2).square().sum())) == pytest.approx(4.0)
+    assert w.item() == pytest.approx(0.6)
+
+
+def test_others_in_the_places_of_parameters_have_no_memory() -> None:
+    w, other = (nn.Parameter(torch.full((2,), 3.0)) for _ in range(2))
+    optimizer = dlopt.MethodOptimizer([w], dlopt.LBFGS())
+    for _ in range(3):
+        optimizer.step(lambda: torch.cosh(w).sum())
+    optimizer.param_groups[0]["params"] = [other]
+    assert optimizer.state_dict()["state"] == {}
+    optimizer.load_state_dict(optimizer.state_dict())
+    before = float(optimizer.step(lambda: torch.cosh(other).sum()))
+    assert float(torch.cosh(other).sum()) < before
+
+
+def test_a_group_lacks_what_no_scheduler_asks_for_as_any_dict_does() -> None:
+    group = dlopt.MethodOptimizer([nn.Parameter(torch.ones(2))], dlopt.LBFGS()).param_groups[0]
+    with pytest.raises(KeyError, match="weight_decay"):
+        group["weight_decay"]
+    with pytest.raises(ValueError, match="'lr': its method chooses its steps itself"):
+        group["lr"]

@@ -35,8 +35,10 @@ class Differences:
         root: The error of a product, relative to the stiffest direction.
         known: The vectors multiplied so far, and their products.
         size: Of each entry of θ now, shape (n,).
-        declared: The same where the start told a unit; the largest where it was 0.
-        extent: Of each entry in the whole run: what is near 0 now may have come from afar.
+        declared: The same, but entries that began at 0 count as large as the largest: they have
+            told no unit.
+        extent: The largest of each entry at the start, the step before and now: what is near 0 now
+            may have come from afar.
     """
 
     def __init__(
@@ -190,10 +192,10 @@ def left_to_gain(H: Differences, enough: float, most: int = 10) -> float:
 def _left_to_gain(H: Differences, scaled: InUnits, enough: float, most: int) -> float:
     """Return the decrease of the model, found in certain units."""
     r, d = scaled.at.grad, -scaled.at.grad
-    rr = least = inner(r, r)
+    rr = first = inner(r, r)
     gain, stiffest = 0.0, 0.0
     for _ in range(min(most, len(r))):
-        if not (gain <= enough and rr > 1e-10 * least):
+        if not (gain <= enough and rr > 1e-10 * first):
             break
         Hd = scaled.product(d)
         if not bool(Hd.isfinite().all()):

@@ -33,10 +33,10 @@ def scaled(
     """Return the state with the largest scale so far, and a radius if it had none; and D.
 
     Args:
-        state: Where a step begins.
+        state: Where a step begins; a radius of infinity stands for none yet.
         scale: The curvature's root along each axis here, shape (n,).
-        given: The first radius in the units of x, which D changes in proportion to ‖Dx‖/‖x‖; None
-            is ‖Dx‖, and ‖D‖ at the origin.
+        given: The first radius in the units of x; times ‖Dx‖/‖x‖, at the origin ‖D‖/√n, it is
+            that of Ds. None: ‖Dx‖, at the origin ‖D‖.
         keep: How much of the scale before is kept, <= 1.
         alike: See ``units``.
     """
@@ -54,8 +54,8 @@ def units(scale: Tensor, alike: float = 1.0) -> Tensor:
 
     Args:
         scale: What is known of it, shape (n,), 0 where nothing is.
-        alike: Scales this many times larger or smaller than their mean still count as one; of those
-            beyond only what is beyond.
+        alike: Those within so many times their geometric mean become the mean; larger ones are
+            divided by ``alike``, smaller ones multiplied by it.
     """
     D = scale.where(scale > 0, largest_entry(scale) or 1.0)
     mean = D.log().mean().exp()

@@ -3,11 +3,11 @@ r"""When is a run done? Where the gradient is small and nothing that matters is 
 A small gradient alone promises nothing: beside a first gradient of 1e26 every other one is small.
 So a second question is asked, in units of J: how much is there to gain? By the method's own model,
 and where it knows no second derivatives also by a few steps of conjugate gradients from here
-(``differences``). That counts as nothing where it drowns in rounding: in that of J here (enough);
-or, where what is left is J itself, in that of J a little earlier in the run (early), and at the end
-of the numbers in that of the gradient (hidden). Then no way may lead down, as from a saddle; J has
-to be the same once more at the same point; and it has to depend on all entries still, unlike on a
-plateau.
+(``differences``). That counts as nothing below ten times the rounding of J here (enough). Where J
+falls to 0, so that what is left is J itself, two larger bounds serve as well: the rounding of J
+some steps ago (early); and, with J below the rounding of its first value, that of √(J₀J) (hidden),
+if the gradient is rounding, too. Then no way may lead down, as from a saddle; J has to be the same
+once more at the same point; and it has to depend on all entries still, unlike on a plateau.
 """
 
 from __future__ import annotations
@@ -134,8 +134,9 @@ class StoppingRule:
         if eps * abs(self._values[0]) > J:  # its digits are lost, and half of those in between
             hidden = _VISIBLE * rounding(math.sqrt(abs(self._values[0])) * math.sqrt(J), eps)
         most = max(enough, early, hidden)
-        # A search that has failed belies what a method promised.
-        gain = 0.0 if failed else self._expected(self._f, state)
+        # A step that has failed belies what first derivatives promised.
+        belied = failed or (bool(state.reason) and self._f.hessian_products == 0)
+        gain = 0.0 if belied else self._expected(self._f, state)
         informed = self._is_informed(state, gain)
         if gain <= most and not informed:
             gain = max(gain, left_to_gain(H, most))
@@ -147,10 +148,10 @@ class StoppingRule:
         if not (gain <= enough or falls_to_0):
             return False
         # A start of 1e100 says nothing of how far down J goes, except to the end of the numbers.
-        if all_left and eps**5 * abs(self._values[0]) > J and not is_rounding(H, state):
+        too_far = eps**5 * abs(self._values[0]) > J >= torch.finfo(state.x.dtype).tiny
+        if all_left and too_far and not is_rounding(H, state):
             return False
-        # A search that failed along a gradient has seen one: no run straight into a saddle, unless
-        # it began there.
+        # A search that failed after a fall has seen a gradient: that is no run into a saddle.
         fell = abs(self._values[0] - self._values[-1])
         if informed or (failed and self._down is None and fell > enough):
             return True
@@ -162,8 +163,8 @@ class StoppingRule:
     def _is_informed(self, state: State, gain: float) -> bool:
         """Return whether second derivatives have told how much is left to gain."""
         J, largest = abs(self._values[-1]), self._largest[-1]
-        # A promise of 0 beside a gradient is none, or one whose digits are lost; and so may a small
-        # one be where the gradient says that entries changed by themselves would change J.
+        # A promise of 0 while the gradient isn't 0 has lost its digits. So may have one below J/100
+        # where |g|·|θ| > 1e-6 J: a change of the entries by themselves would change J still.
         steep = inner(state.grad.abs(), state.x.abs()) > _STEEP * J
         told = gain > 0 or largest == 0
         return self._f.hessian_products > 0 and told and not (steep and gain < 0.01 * J)

@@ -16,6 +16,8 @@ from torch import Tensor
 from dlopt.evaluation import largest_entry, norm
 from dlopt.trust_region import TrustState
 
+_LEAST = 1e-20  # of the largest scale: less, as of a saturated sigmoid, tells no unit
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ScaledState(TrustState):
@@ -53,11 +55,13 @@ def units(scale: Tensor, alike: float = 1.0) -> Tensor:
     """Return the diagonal of D, shape (n,), with its largest entry, or 1, where it is unknown.
 
     Args:
-        scale: What is known of it, shape (n,), 0 where nothing is.
+        scale: What is known of it, shape (n,), 0 where nothing is; next to 0 beside the largest
+            counts as that.
         alike: Those within so many times their geometric mean become the mean; larger ones are
             divided by ``alike``, smaller ones multiplied by it.
     """
-    D = scale.where(scale > 0, largest_entry(scale) or 1.0)
+    largest = largest_entry(scale)
+    D = scale.where(scale > _LEAST * largest, largest or 1.0)
     mean = D.log().mean().exp()
     return D / (D / mean).clamp(1 / alike, alike) if alike > 1 else D
 

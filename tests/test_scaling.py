@@ -80,3 +80,12 @@ def test_scales_that_are_alike_count_as_one() -> None:
     torch.testing.assert_close(near, torch.full((3,), 4.0, dtype=D))
     far = units(torch.tensor([1e-6, 1.0, 1e6], dtype=D), alike=10.0)
     torch.testing.assert_close(far, torch.tensor([1e-5, 1.0, 1e5], dtype=D))
+
+
+@pytest.mark.parametrize("far", [100.0, 200.0, 400.0])
+def test_next_to_no_curvature_tells_no_unit(far: float) -> None:
+    """On a slope that is nearly straight: a radius by 1e-43 would be good for steps of 1e43."""
+    x0 = torch.tensor([far, -3.0, 1.0], dtype=D)
+    path = dlopt.minimize(lambda x: torch.logaddexp(x - 2, 2 - x).sum(), x0, dlopt.Newton())
+    assert path.converged and path.evaluations <= 90
+    assert float(path.value) == pytest.approx(3 * math.log(2))

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from dlopt.curvature import lanczos
-from dlopt.evaluation import Evaluation, inner, largest_entry, norm
+from dlopt.evaluation import Evaluation, inner, largest_entry, norm, rounding
 from dlopt.method import State
 from dlopt.objective import Objective
 
 _SMALL = 1e-3  # of the largest entry, what is as good as 0
-_FLAT = 1e-12  # of J and of its fall, for a change of an entry by all of itself
+_FLAT = 1e-12  # of J and of its fall, a slope times the entry's size
 
 
 class Differences:
@@ -129,38 +129,51 @@ def way_down(H: Differences, noise: float, most: int = 19) -> Tensor | None:
     return down if falls else None
 
 
-def is_plateau(H: Differences, start: State) -> bool:
-    r"""Return whether J no longer depends on some entry of θ: at most two evaluations.
+def is_plateau(H: Differences, start: State, used: Tensor) -> bool:
+    r"""Return whether J no longer depends on some entry of θ: at most three evaluations.
 
     A gradient of 0 by that entry says nothing then. Where a peak of a model has left the data, a
-    sigmoid is saturated or a weight grows without end, J would change by less than 1e-12 of itself,
-    and of how far it fell, if the entry changed by as much as it is. That is asked here, and where
-    all entries are shaken by a hundredth.
+    sigmoid is saturated or a weight grows without end, the slope by the entry is so small that the
+    entry's own size times it is less than 1e-12 of J, and of how far J fell. That is asked here,
+    very near, and where all entries are shaken by a hundredth, to either side.
 
     Args:
         H: Knows the point, and how large entries are now and were.
-        start: The first state. An entry whose gradient was exactly 0 there may be in no use.
+        start: The first state.
+        used: Whether the gradient by an entry was ever anything but 0, shape (n,): where it wasn't,
+            the entry may be in no use.
     """
     J, first = float(H.at.value), float(start.value) / H.unit
-    most, whole = _FLAT * min(abs(J), abs(first - J)), H.extent.maximum(H.declared)
-    whole = whole.clamp(min=_SMALL * largest_entry(whole))  # some are near 0 by chance
-    if first == J:
-        whole = whole.clamp(min=1.0)  # a start at rounding's distance from 0 has told no unit
+    eps, fell = torch.finfo(start.x.dtype).eps, abs(first - J)
+    if J == 0:
+        return False  # nothing is left of it
+    falls = fell > rounding(J, eps)  # a run that starts on a plateau doesn't
+    most = _FLAT * min(abs(J), fell if falls else abs(J))
+    own = H.extent.maximum(H.declared)
+    if not falls and largest_entry(own) <= H.root:
+        own = torch.ones_like(own)  # a start next to a minimum at 0 has told no unit
+    # Some are near 0 by chance, beside others that have not run away.
+    whole = own.clamp(min=_SMALL * min(largest_entry(own), largest_entry(start.x) or math.inf))
     i = torch.arange(1, len(whole) + 1, dtype=whole.dtype, device=whole.device)
+    unlike = 1 + 0.5 * torch.cos(i)
 
     def stays(grad: Tensor) -> Tensor:
         return grad.abs() * whole <= most  # false for NaN
 
     def found() -> bool:
-        return bool(flat.all() or (flat & (start.grad != 0)).any())
+        return bool(flat.all() or (flat & used).any())
 
     flat = stays(H.at.grad)
+    if found() and not H.known:
+        H.product(own * unlike, H.size)  # a hundredth may be farther than a sharp minimum is wide
     for v, Hv in H.known:
         flat &= stays(Hv / largest_entry(v / whole))
-    for size in (H.size, whole):  # near 0 by symmetry, own sizes show too little
-        if J == 0 or not found():
+    # Near 0 by symmetry, sizes now show too little. What is small in a unit of its own is moved by
+    # no more than that: a larger step might bring a peak back to the data.
+    for step, times in ((0.01 * H.size, 1.0), (-0.01 * own, whole / own)):
+        if not found():
             return False
-        flat &= stays(H.f.evaluate(H.at.x + 0.01 * size * torch.cos(i)).grad / H.unit)
+        flat &= stays(times * H.f.evaluate(H.at.x + step * unlike).grad / H.unit)
     return found()
 
 

@@ -55,8 +55,9 @@ class StoppingRule:
         self._largest.append(largest)
         self._lengths.append(norm(state.x))
         if len(self._values) == 1:
-            self._before = self._start = state
+            self._before, self._start, self._used = state, state, state.grad != 0
             self._tolerance = self._grad_tol or default_share(state.x.dtype) * largest
+        self._used = self._used | (state.grad != 0)
         small = largest <= self._tolerance
         if self._ends_itself:
             return "gradient" if small else ""
@@ -68,7 +69,7 @@ class StoppingRule:
         elif small or state.reason in ("line_search", "no_decrease") or self._stands(state):
             H = Differences(self._f, state, self._before, self._start)
             if self._nothing_left(state, small, H) and self._is_repeated(state, small):
-                if is_plateau(H, self._start):
+                if is_plateau(H, self._start, self._used):
                     return "plateau"
                 return "gradient" if small else "no_decrease"
             # A test costs an evaluation: the more have failed, the longer until the next one.

@@ -579,7 +579,74 @@ def test_an_entry_that_has_always_been_small_is_no_plateau(name: str) -> None:
 @each
 def test_a_start_at_a_minimum_is_no_plateau_though_its_entries_are_rounding(name: str) -> None:
     for size in (0.0, 1e-17):
-        path = dlopt.minimize(
-            lambda x: (torch.exp(x) - x).sum(), vector(size, -size), METHODS[name]
-        )
-        assert path.converged
+        x0 = vector(size, -size)
+        assert dlopt.minimize(lambda x: (torch.exp(x) - x).sum(), x0, METHODS[name]).converged
+    again = dlopt.minimize(lambda x: (torch.exp(x) - x).sum(), vector(1e-12, 1e-12), METHODS[name])
+    assert again.reason != "plateau"
+
+
+def bells(amplitude: float, center: float) -> Callable[[Tensor], Tensor]:
+    t = torch.linspace(0, 10, 41, dtype=D)
+    y = 2 * torch.exp(-((t - 4) ** 2)) + 3 * torch.exp(-((t - 7) ** 2))
+
+    def f(b: Tensor) -> Tensor:
+        at = b[1] / center, b[3] / center
+        model = b[0] * torch.exp(-((t - at[0]) ** 2)) + b[2] * torch.exp(-((t - at[1]) ** 2))
+        return (model - amplitude * y).square().sum()
+
+    return f
+
+
+@each
+@pytest.mark.parametrize("units", [(1e6, 1.0), (1.0, 1e-6), (1.0, 1e6)])
+def test_a_plateau_is_one_in_any_units(name: str, units: tuple[float, float]) -> None:
+    """A step that is small beside counts of a million would bring the bell back to the data."""
+    amplitude, center = units
+    x0 = vector(amplitude, 4.2 * center, amplitude, 17 * center)
+    path = dlopt.minimize(bells(*units), x0, METHODS[name], record=False)
+    assert not path.converged or float(path.value) < 1e-6 * amplitude**2
+
+
+@each
+def test_a_start_on_a_plateau_is_one(name: str) -> None:
+    """The slope is 1e-96, not 0."""
+    f = bells(1.0, 1.0)
+    path = dlopt.minimize(lambda b: f(torch.cat([b, 0 * b])), vector(1.0, 25.0), METHODS[name])
+    assert not path.converged
+
+
+@pytest.mark.parametrize("name", ["cg", "newton"])
+def test_an_entry_that_came_into_use_on_the_way_can_end_on_a_plateau(name: str) -> None:
+    """At the start its gradient is exactly 0, as that of weights before others that are 0."""
+
+    def f(x: Tensor) -> Tensor:
+        shape = torch.sigmoid(-3 * x[1]) - 5 * torch.exp(-((x[1] + 5) ** 2))
+        return 1 + (x[0] - 1) ** 2 + 0.5 * x[0] ** 2 * shape
+
+    assert dlopt.minimize(f, vector(0.0, 0.0), METHODS[name]).reason == "plateau"
+
+
+@each
+@pytest.mark.parametrize(
+    ("f", "x0"),
+    [  # a sharp minimum, one at an edge, entries that a generic direction hardly has
+        (lambda x: 2 - torch.exp(-((x - 1e6) ** 2)).sum() / 2, vector(1e6 + 0.5, 1e6 - 0.7)),
+        (lambda x: 1 + (x[0] - 1) ** 2 + torch.relu(x[1] - 1) ** 2 * (x[1] > 1), vector(1, 1)),
+        (lambda x: 1 + ((x - 1) ** 4).mean(), torch.linspace(-2, 2, 1000, dtype=D)),
+    ],
+)
+def test_nor_is_a_minimum_hard_to_see(f: Callable[[Tensor], Tensor], x0: Tensor, name: str) -> None:
+    if name != "newton" or len(x0) < 100:
+        path = dlopt.minimize(f, x0, METHODS[name], record=False, max_steps=400)
+        assert path.reason != "plateau"
+
+
+@each
+def test_where_nothing_is_left_of_j_there_is_no_plateau(name: str) -> None:
+    """Classes that a line separates: losses fall to 1e-50, their slopes to exactly 0."""
+    g = torch.Generator().manual_seed(5)
+    A = torch.randn(200, 6, generator=g, dtype=D)
+    y = (A @ torch.randn(6, generator=g, dtype=D) > 0).to(D)
+    loss = torch.nn.functional.binary_cross_entropy_with_logits
+    path = dlopt.minimize(lambda w: loss(A @ w, y), torch.zeros(6, dtype=D), METHODS[name])
+    assert path.reason != "plateau" and float(path.value) < 1e-16

@@ -67,24 +67,28 @@ class LevenbergMarquardt:
         r, Jr = f.residuals(state.x).jacobian()
         if self.damping is not None:
             return full_step(state, Jr.T @ r, Jr.T @ Jr, self.damping, f.residuals)
-        if not bool(Jr.isfinite().all()):
+        columns = _norms(Jr)
+        if not bool(columns.isfinite().all()):
             return state.ended("non_finite")
-        state, D = self._scaled(state, Jr)
+        state, D = scaled(state, columns, self.initial_radius, alike=_ALIKE)
         return trust_region_step(state, _model(r, Jr, D), f.residuals, scale=D)
 
     def expected_decrease(self, f: Objective, state: ScaledState) -> float:
         """Return what the Gauss–Newton model promises within the radius that it is trusted."""
         r, Jr = f.residuals(state.x).jacobian()
-        if not bool(Jr.isfinite().all()):
+        columns = _norms(Jr)
+        if not bool(columns.isfinite().all()):
             return math.inf
         if self.damping is not None:
             return 2 * full_decrease(Jr.T @ r, Jr.T @ Jr, self.damping)
-        state, D = self._scaled(state, Jr)
+        state, D = scaled(state, columns, self.initial_radius, alike=_ALIKE)
         return _model(r, Jr, D)(state.radius).decrease
 
-    def _scaled(self, state: ScaledState, Jr: Tensor) -> tuple[ScaledState, Tensor]:
-        columns = torch.linalg.vector_norm(Jr, dim=0)
-        return scaled(state, columns, self.initial_radius, alike=_ALIKE)
+
+def _norms(Jr: Tensor) -> Tensor:
+    """Return the norm of each column, shape (n,); infinity where its square is no number."""
+    columns: Tensor = torch.linalg.vector_norm(Jr, dim=0)
+    return columns
 
 
 def _model(r: Tensor, Jr: Tensor, D: Tensor) -> EigenModel:

@@ -3,11 +3,11 @@ r"""When is a run done? Where the gradient is small and nothing that matters is 
 A small gradient alone promises nothing: beside a first gradient of 1e26 every other one is small.
 So a second question is asked, in units of J: how much is there to gain? By the method's own model,
 and where it knows no second derivatives also by a few steps of conjugate gradients from here
-(``differences``). That counts as nothing below ten times the rounding of J here (enough). Where J
-falls to 0, so that what is left is J itself, two larger bounds serve as well: the rounding of J
-some steps ago (early); and, with J below the rounding of its first value, that of √(J₀J) (hidden),
-if the gradient is rounding, too. Then no way may lead down, as from a saddle; J has to be the same
-once more at the same point; and it has to depend on all entries still, unlike on a plateau.
+(``differences``). That counts as nothing below ten times the rounding of J (enough). Where J falls
+to 0, so that J itself is left, larger bounds serve, too: the rounding of J some steps ago (early);
+of √(J₀J), if J is below the rounding of J₀ and the gradient is rounding (hidden). Then no way may
+lead down, as from a saddle; J has to be the same once more; and it has to depend on all entries
+still, unlike on a plateau.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ class StoppingRule:
         self._values: list[float] = []
         self._largest: list[float] = []
         self._refuted = self._wait = 0
+        self._used: Any = False  # which entries of the gradient were not 0
         self._down: Tensor | None = None  # the way down from the last saddle
         self._lengths: list[float] = []  # ‖θ‖₂
 
@@ -54,10 +55,10 @@ class StoppingRule:
         self._values.append(float(state.value))
         self._largest.append(largest)
         self._lengths.append(norm(state.x))
-        if len(self._values) == 1:
-            self._before, self._start, self._used = state, state, state.grad != 0
-            self._tolerance = self._grad_tol or default_share(state.x.dtype) * largest
         self._used = self._used | (state.grad != 0)
+        if len(self._values) == 1:
+            self._before = self._start = state
+            self._tolerance = self._grad_tol or default_share(state.x.dtype) * largest
         small = largest <= self._tolerance
         if self._ends_itself:
             return "gradient" if small else ""
@@ -243,9 +244,5 @@ def is_rounding(H: Differences, state: State) -> bool:
 
 
 def default_share(dtype: torch.dtype) -> float:
-    """Return the default tolerance as a share of the first gradient: 1e-10 in double precision.
-
-    Args:
-        dtype: Of the point.
-    """
+    """Return the default tolerance as a share of the first gradient: 1e-10 for float64 points."""
     return float(torch.finfo(dtype).eps ** 0.64)

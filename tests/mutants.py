@@ -229,6 +229,7 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ("2 * sigma * (U.T @ r)", "-2 * sigma * (U.T @ r)"),
         ("if not bool(U.isfinite().all()):", "if False:"),
         ("vectors / D.unsqueeze(1), slopes)", "vectors, slopes)"),
+        ("all()):\n            return state", "all()) and False:\n            return state"),
     ],
     ("scaling",): [
         ("(keep * state.scale).maximum(scale)", "scale"),

@@ -93,3 +93,10 @@ def test_a_decomposition_that_fails_is_replaced(monkeypatch: pytest.MonkeyPatch)
     instance = next(i for i in INSTANCES if i.name == "extended_rosenbrock")
     path = dlopt.minimize(instance.function, instance.x0, LevenbergMarquardt(initial_radius=1.0))
     assert path.converged and float(path.value) < 1e-20
+
+
+def test_columns_whose_squares_are_no_numbers_end_the_run() -> None:
+    steep = lambda x: torch.stack([1e160 * x[0] - 1, x[1] - 2])  # noqa: E731
+    path = dlopt.minimize(steep, torch.zeros(2, dtype=torch.float64), dlopt.LevenbergMarquardt())
+    assert path.reason == "non_finite"
+    assert path.x.tolist() == [0, 0]

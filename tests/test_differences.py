@@ -69,3 +69,16 @@ def test_a_saddle_at_the_origin_has_the_size_of_the_way_there() -> None:
     assert way_down(Differences(f, state), 1e-14) is None
     down = way_down(Differences(f, state, start=state_of(f, 1, 0)), 1e-14)
     assert down is not None and abs(float(down[1])) > 0.9
+
+
+def test_an_entry_that_came_from_afar_keeps_its_unit_where_a_saddle_is_sought() -> None:
+    f = Objective(lambda x: (x[1] - 1) ** 2 - x[0] ** 2 + x[0] ** 4)
+    start, state = state_of(f, 3, 2), state_of(f, 1e-20, 1)
+    assert way_down(Differences(f, state, state, start), 1e-15) is not None
+    assert way_down(Differences(f, state, state, state), 1e-15) is None
+
+
+def test_a_weight_that_began_at_0_and_has_hardly_set_out_counts_as_large_as_the_others() -> None:
+    f = Objective(lambda x: (x[0] - 1) ** 2 + (x[1] - 1) ** 2)
+    start, state = state_of(f, 2, 0), state_of(f, 1 + 1e-9, 1e-12)
+    assert left_to_gain(Differences(f, state, state, start), math.inf) == pytest.approx(1)

@@ -150,7 +150,7 @@ def is_plateau(H: Differences, start: State, used: Tensor) -> bool:
     falls = fell > rounding(J, eps)  # a run that starts on a plateau doesn't
     most = _FLAT * min(abs(J), fell if falls else abs(J))
     own = H.extent.maximum(H.declared)
-    if not falls and largest_entry(own) <= H.root:
+    if not falls and largest_entry(own) <= _SMALL:
         own = torch.ones_like(own)  # a start next to a minimum at 0 has told no unit
     # Some are near 0 by chance, beside others that have not run away.
     whole = own.clamp(min=_SMALL * min(largest_entry(own), largest_entry(start.x) or math.inf))

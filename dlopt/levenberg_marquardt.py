@@ -102,6 +102,9 @@ def _model(r: Tensor, Jr: Tensor, D: Tensor) -> EigenModel:
         return EigenModel(values, vectors / D.unsqueeze(1), slopes)
     values = torch.zeros(len(Vh), dtype=r.dtype, device=r.device)
     slopes = torch.zeros_like(values)
+    # What rounding makes of 0 is of parameters that nothing depends on: these stay.
+    eps = torch.finfo(r.dtype).eps
+    sigma = sigma.where(sigma > eps * sigma[0], 0.0)
     values[: len(sigma)] = 2 * sigma.square()
     slopes[: len(sigma)] = 2 * sigma * (U.T @ r)
-    return EigenModel(values.flip(0), Vh.T.flip(1) / D.unsqueeze(1), slopes.flip(0))
+    return EigenModel(values.flip(0), Vh.T.flip(1) / D.unsqueeze(1), slopes.flip(0), eps * eps)

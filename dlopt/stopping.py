@@ -6,8 +6,7 @@ and where it knows no second derivatives also by a few steps of conjugate gradie
 (``differences``). That counts as nothing below ten times the rounding of J (enough). Where J falls
 to 0, so that J itself is left, larger bounds serve, too: the rounding of J some steps ago (early);
 of √(J₀J), if J is below the rounding of J₀ and the gradient is rounding (hidden). Then no way may
-lead down, as from a saddle; J has to be the same once more; and it has to depend on all entries
-still, unlike on a plateau.
+lead down, as from a saddle; J has to be the same once more, and still to depend on all entries.
 """
 
 from __future__ import annotations
@@ -153,8 +152,11 @@ class StoppingRule:
         too_far = eps**5 * abs(self._values[0]) > J >= torch.finfo(state.x.dtype).tiny
         if all_left and too_far and not is_rounding(H, state):
             return False
-        # A search that failed after a fall has seen a gradient: that is no run into a saddle.
         fell = abs(self._values[0] - self._values[-1])
+        # On a wall, where the last digits of θ make a part of J, lower ground may be beside it.
+        if not small and 1e-3 * J < enough < min(J, fell):
+            return False
+        # A search that failed after a fall has seen a gradient: that is no run into a saddle.
         if informed or (failed and self._down is None and fell > enough):
             return True
         if self._down is not None:

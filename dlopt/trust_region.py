@@ -51,10 +51,14 @@ class EigenModel:
         vectors: Its eigenvectors, the columns of Q, shape (n, n). D⁻¹Q if B and g are by Dx; then
             the radius bounds Ds.
         slopes: The gradient in their basis, Qᵀg, shape (n,).
+        error: Of the values, relative to the largest; by default that of the numbers, eps.
     """
 
-    def __init__(self, values: Tensor, vectors: Tensor, slopes: Tensor) -> None:
+    def __init__(
+        self, values: Tensor, vectors: Tensor, slopes: Tensor, error: float | None = None
+    ) -> None:
         self._values, self._vectors, self._slopes = values, vectors, slopes
+        self._error = torch.finfo(values.dtype).eps if error is None else error
 
     @classmethod
     def of(cls, grad: Tensor, matrix: Tensor, D: Tensor) -> EigenModel:
@@ -96,7 +100,7 @@ class EigenModel:
         lowest, norm_g = float(values[0]), norm(slopes)
         scale = max(abs(lowest), abs(float(values[-1])))
         low = max(0.0, -lowest)
-        tiny = torch.finfo(values.dtype).eps * (scale + norm_g / radius)
+        tiny = self._error * (scale + norm_g / radius)
         alpha = low if lowest > tiny else low + tiny
         high = max(norm_g / radius - lowest, alpha)
         for _ in range(60):  # a bisection alone would be at rounding by then

@@ -7,9 +7,17 @@ import scipy.optimize
 import torch
 
 import dlopt
+from benchmarks.known_answers import PROBLEMS, near
 from benchmarks.more_garbow_hillstrom import INSTANCES, Problem, count_to_solve
+from benchmarks.problem import rotated
 from dlopt.levenberg_marquardt import LevenbergMarquardt
 from tests.small_network import task
+
+BY_NAME = {problem.name: problem for problem in PROBLEMS}
+
+
+def vector(*values: float) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.float64)
 
 
 @pytest.mark.parametrize("instance", INSTANCES, ids=lambda i: i.name)
@@ -100,3 +108,35 @@ def test_columns_whose_squares_are_no_numbers_end_the_run() -> None:
     path = dlopt.minimize(steep, torch.zeros(2, dtype=torch.float64), dlopt.LevenbergMarquardt())
     assert path.reason == "non_finite"
     assert path.x.tolist() == [0, 0]
+
+
+def test_columns_that_have_shrunk_by_many_decades_are_still_seen() -> None:
+    path = dlopt.minimize(torch.log, vector(1e-12, 3), LevenbergMarquardt())
+    assert path.converged and path.evaluations < 200
+    assert path.x.tolist() == pytest.approx([1, 1])
+    powell = BY_NAME["powell_singular"]
+    path = dlopt.minimize(powell.function, powell.x0, LevenbergMarquardt())
+    assert path.converged and path.evaluations < 100
+
+
+def test_parameters_that_nothing_depends_on_stay_where_they_are() -> None:
+    def residuals(x: torch.Tensor) -> torch.Tensor:
+        return torch.stack([10 * (x[1] - x[0] ** 2), 1 - x[0]])
+
+    path = dlopt.minimize(residuals, vector(-1.2, 1, 1, -7), LevenbergMarquardt())
+    assert path.converged
+    assert path.x.tolist() == pytest.approx([1, 1, 1, -7], rel=1e-9)
+
+
+def test_a_wall_whose_rounding_is_a_part_of_the_value_is_no_floor() -> None:
+    problem = rotated(BY_NAME["MGH10_1"], torch.Generator().manual_seed(0))
+    path = dlopt.minimize(problem.function, problem.x0, LevenbergMarquardt())
+    assert not path.converged or near(problem, float(path.value))
+
+
+def test_a_start_at_a_minimum_of_zero_or_not_is_seen_at_once() -> None:
+    for name in ("gulf", "eigen", "chebyquad_10", "bdqrtic"):
+        problem = BY_NAME[name]
+        first = dlopt.minimize(problem.function, problem.x0, LevenbergMarquardt())
+        again = dlopt.minimize(problem.function, first.x, LevenbergMarquardt())
+        assert again.converged and len(again.states) <= 6

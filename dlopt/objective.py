@@ -158,7 +158,7 @@ class Objective:
         wanted = "a 0-d tensor" if dim == 0 else "a 1-D tensor of residuals"
         if not isinstance(output, Tensor):
             raise ValueError(f"{must} {wanted}, got {type(output).__name__}")
-        if output.dim() != dim:
+        if output.dim() != dim or not output.numel():
             raise ValueError(f"{must} {wanted}, got shape {tuple(output.shape)}")
         if not output.is_floating_point():
             raise ValueError(f"{must} a real floating-point tensor, got {output.dtype}")

@@ -78,9 +78,11 @@ def test_unusable_results_are_refused(f, message: str) -> None:
         Objective(f).evaluate(X)
 
 
-def test_residuals_must_be_a_vector() -> None:
+def test_residuals_must_be_a_vector_with_entries() -> None:
     with pytest.raises(ValueError, match=r"1-D tensor of residuals, got shape \(\)"):
         Objective(cubic).residuals(X)
+    with pytest.raises(ValueError, match=r"1-D tensor of residuals, got shape \(0,\)"):
+        Objective(lambda x: x[:0]).residuals(X)
 
 
 @pytest.mark.parametrize("name", ["evaluate", "curvature"])

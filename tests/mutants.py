@@ -78,7 +78,7 @@ FAULTS: dict[tuple[str, ...], list[tuple[str, str]]] = {
         ("end = states[-1] if converged else best", "end = states[-1]"),
         ("if not record and step > 1:", "if not record:"),
     ],
-    ("stopping",): [
+    ("stopping", "levenberg_marquardt"): [
         ("eps ** 0.64", "eps ** 0.3"),
         ("if self._expected(self._f, state) < math.inf:", "if True:"),
         ("self._wait = self._refuted", "self._wait = 0"),

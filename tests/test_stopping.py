@@ -146,6 +146,13 @@ def test_a_start_of_1e109_says_nothing_of_how_far_down_the_values_go(name: str) 
     assert not path.converged or near(problem, float(path.value))
 
 
+@pytest.mark.parametrize("name", ["bfgs", "lbfgs"])
+def test_values_below_the_numbers_are_an_end_wherever_the_run_began(name: str) -> None:
+    problem = farther(BY_NAME["himmelblau_exponential"], 10.0)
+    path = dlopt.minimize(problem, problem.x0, METHODS[name])
+    assert path.converged and float(path.value) < 1e-300
+
+
 ALL = {
     **METHODS,
     "steepest_descent": dlopt.SteepestDescent(),

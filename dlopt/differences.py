@@ -149,7 +149,7 @@ def is_plateau(H: Differences, start: State, used: Tensor) -> bool:
         return False  # nothing is left of it
     falls = fell > rounding(J, eps)  # a run that starts on a plateau doesn't
     most = _FLAT * min(abs(J), fell if falls else abs(J))
-    own = H.extent.maximum(H.declared)
+    own = H.extent.where(start.x != 0, H.extent.maximum(H.declared))
     if not falls and largest_entry(own) <= _SMALL:
         own = torch.ones_like(own)  # a start next to a minimum at 0 has told no unit
     # Some are near 0 by chance, beside others that have not run away.

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dlopt.differences import Differences, left_to_gain, way_down
+from dlopt.differences import Differences, is_plateau, left_to_gain, way_down
 from dlopt.method import State
 from dlopt.objective import Objective
 
@@ -82,3 +82,12 @@ def test_a_weight_that_began_at_0_and_has_hardly_set_out_counts_as_large_as_the_
     f = Objective(lambda x: (x[0] - 1) ** 2 + (x[1] - 1) ** 2)
     start, state = state_of(f, 2, 0), state_of(f, 1 + 1e-9, 1e-12)
     assert left_to_gain(Differences(f, state, state, start), math.inf) == pytest.approx(1)
+
+
+def test_an_entry_that_has_run_away_is_no_unit_of_the_others() -> None:
+    f = Objective(lambda x: 2 + (1e-12 * x[0] - 1) ** 2 - torch.exp(-(x[1] ** 2)))
+    start, state = state_of(f, 1, 2), state_of(f, 1e12, 7)
+    used = torch.tensor([True, True])
+    assert is_plateau(Differences(f, state, state, start), start, used)
+    near = state_of(f, 1e12, 0)
+    assert not is_plateau(Differences(f, near, near, start), start, used)

@@ -660,3 +660,13 @@ def test_where_nothing_is_left_of_j_there_is_no_plateau(name: str) -> None:
     loss = torch.nn.functional.binary_cross_entropy_with_logits
     path = dlopt.minimize(lambda w: loss(A @ w, y), torch.zeros(6, dtype=D), METHODS[name])
     assert path.reason != "plateau" and float(path.value) < 1e-16
+
+
+def test_a_small_promise_is_believed_only_where_entries_by_themselves_change_little() -> None:
+    f = Objective(lambda x: 1 + (x[0] - 1).square() + 0 * x[1])
+    f.curvature(vector(1, 1)).hessian()  # second derivatives are known
+    for x, believed in ((1 + 1e-9, True), (1.1, False)):
+        rule, state = StoppingRule(f, dlopt.Newton(), None), state_of(f, x, 1)
+        rule(state)
+        assert rule._is_informed(state, 1e-5) == believed
+        assert rule._is_informed(state, 0.1)

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import chromium
 import pytest
+import torch
 from execute import ENVIRONMENT, THREADS
 
 os.environ.update({k: os.environ.get(k, v) if k in THREADS else v for k, v in ENVIRONMENT.items()})
+torch.set_warn_always(True)  # not once a process: no test's end depends on another's
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from dlopt.descent import restarted, search
+from dlopt.descent import in_own_units, restarted, search
 from dlopt.evaluation import inner
 from dlopt.line_search import LineSearch, weak_wolfe
 from dlopt.method import State
@@ -49,10 +49,17 @@ def bfgs_update(M: Tensor, s: Tensor, y: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class BFGSState(State):
-    """A state with the approximation M of the inverse Hessian, shape (n, n), and its updates."""
+    """A state with the approximation of the inverse Hessian.
+
+    Attributes:
+        M: The approximation, shape (n, n); without updates it is made anew, from D.
+        updates: Its updates so far.
+        D: The diagonal, shape (n,), that M starts from; None: the identity.
+    """
 
     M: Tensor
     updates: int = 0
+    D: Tensor | None = None
 
 
 # Beyond the minimum along a line M learns as much as before it: the weak conditions are enough.
@@ -75,8 +82,9 @@ class BFGS:
         scale_first: Multiply the identity by :math:`s^\top y / y^\top y` before the first update
             (Nocedal & Wright, equation 6.20), so that M has the size of the inverse Hessian.
         safeguard: Correct y by function values, skip updates that would cost M its positive
-            definiteness, start afresh from the identity where a line search fails. Without it
-            this is the bare method.
+            definiteness, start afresh from the identity where a line search fails; let
+            ``minimize`` go on in the parameters' own units where that doesn't help. Without it this
+            is the bare method.
 
     Example:
         >>> import torch, dlopt
@@ -92,29 +100,37 @@ class BFGS:
 
     def init(self, f: Objective, x: Tensor) -> BFGSState:
         """Return the state at ``x``, shape (n,), with M = I."""
-        return BFGSState.begin(f.evaluate(x), M=_identity(x))
+        return BFGSState.begin(f.evaluate(x), M=_diagonal(x))
 
     def step(self, f: Objective, state: BFGSState) -> BFGSState:
         """Return the state after one line search and one update of M."""
-        M, updates = state.M, state.updates
+        D, updates = state.D, state.updates
+        M = state.M if updates else _diagonal(state.x, D)
         rho = -(M @ state.grad)
         found = search(self.line_search, f, state, rho, first=1.0 if updates else None)
         if found is None and self.safeguard and updates:
-            return restarted(self.step, f, state, M=_identity(state.x), updates=0)
+            return restarted(self.step, f, state, updates=0, D=None)
         if found is None:
             return state.ended("line_search")
         pair = secant_pair(state, found.at, safeguard=self.safeguard)
         if pair is not None:
             s, y, _ = pair
             if updates == 0 and self.scale_first:
-                M = curvature_scale(pair) * M
+                M = curvature_scale(pair, D) * M
             M, updates = bfgs_update(M, s, y), updates + 1
         return state.moved(found.at, M=M, updates=updates)
+
+    def rescaled(self, state: BFGSState) -> BFGSState:
+        """Return the state with nothing in memory, and with each parameter in a unit of its own."""
+        if not self.safeguard:
+            return state
+        return replace(state, reason="", updates=0, D=in_own_units(state.x))
 
     def expected_decrease(self, f: Objective, state: BFGSState) -> float:
         """Return what M promises for the next step, ½gᵀMg; 0 before M has learned anything."""
         return 0.5 * inner(state.grad, state.M @ state.grad) if state.updates else 0.0
 
 
-def _identity(x: Tensor) -> Tensor:
-    return torch.eye(len(x), dtype=x.dtype, device=x.device)
+def _diagonal(x: Tensor, D: Tensor | None = None) -> Tensor:
+    """Return the matrix with diagonal ``D``, by default the identity."""
+    return torch.diag(torch.ones_like(x) if D is None else D)

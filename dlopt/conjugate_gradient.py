@@ -115,7 +115,8 @@ class ConjugateGradient:
         line_search: Chooses ε*: ``exact_quadratic`` is the analytic step on a quadratic. By default
             ``strong_wolfe`` with c2 = 0.1, or 0.5 without a rule.
         safeguard: Start afresh where the direction does not lead downhill or the line search
-            fails. Without it and with a rule given this is Algorithm 8.9 as printed.
+            fails; without a rule, also in the parameters' own units. Without it and with a rule
+            given this is Algorithm 8.9 as printed.
 
     Raises:
         ValueError: ``restart_every`` is out of range.
@@ -173,6 +174,12 @@ class ConjugateGradient:
             change=found.change,
             since_restart=0 if restart else steps,
         )
+
+    def rescaled(
+        self, state: ConjugateState | ConjugateMemoryState
+    ) -> ConjugateState | ConjugateMemoryState:
+        """Return the state with each parameter in its own unit; with a rule for β the same."""
+        return state if isinstance(state, ConjugateState) else self._with_memory.rescaled(state)
 
     def expected_decrease(
         self, f: Objective, state: ConjugateState | ConjugateMemoryState

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from torch import Tensor
 
-from dlopt.descent import restarted, search
+from dlopt.descent import in_own_units, restarted, search
 from dlopt.evaluation import check_whole, inner
 from dlopt.lbfgs import two_loop
 from dlopt.line_search import LineSearch, strong_wolfe
@@ -22,11 +22,13 @@ class ConjugateMemoryState(State):
 
     Attributes:
         pairs: The first two pairs (s, y, sᵀy) since the last restart, then the latest.
-        since_restart: Steps since the last start along the negative gradient.
+        since_restart: Steps since the last start with nothing in memory.
+        D: M starts from γ times this diagonal, shape (n,); None: from γI.
     """
 
     pairs: tuple[SecantPair, ...] = ()
     since_restart: int = 0
+    D: Tensor | None = None
 
 
 LOOSE = partial(strong_wolfe, c2=0.5)
@@ -66,12 +68,12 @@ class ConjugateMemory:
 
     def step(self, f: Objective, state: ConjugateMemoryState) -> ConjugateMemoryState:
         """Return the state after one line search, with what it taught."""
-        pairs = state.pairs
-        gamma = curvature_scale(pairs[-1]) if pairs else 1.0
-        rho = two_loop(state.grad, pairs, gamma).neg_()
+        pairs, D = state.pairs, state.D
+        gamma = curvature_scale(pairs[-1], D) if pairs else 1.0
+        rho = two_loop(state.grad, pairs, gamma, D).neg_()
         found = search(self.line_search, f, state, rho, first=1.0 if pairs else None)
         if found is None and self.safeguard and pairs:
-            return restarted(self.step, f, state, pairs=(), since_restart=0)
+            return restarted(self.step, f, state, pairs=(), since_restart=0, D=None)
         if found is None:
             return state.ended("line_search")
         new = secant_pair(state, found.at, safeguard=self.safeguard)
@@ -84,12 +86,18 @@ class ConjugateMemory:
             pairs = (*pairs[:2], new)
         return state.moved(found.at, pairs=pairs, since_restart=steps)
 
+    def rescaled(self, state: ConjugateMemoryState) -> ConjugateMemoryState:
+        """Return the state with nothing in memory, and with each parameter in a unit of its own."""
+        if not self.safeguard:
+            return state
+        return replace(state, reason="", pairs=(), since_restart=0, D=in_own_units(state.x))
+
     def expected_decrease(self, f: Objective, state: ConjugateMemoryState) -> float:
         """Return what M promises for the next step, ½gᵀMg; 0 while the memory is empty."""
         if not state.pairs:
             return 0.0
-        gamma = curvature_scale(state.pairs[-1])
-        return 0.5 * inner(state.grad, two_loop(state.grad, state.pairs, gamma))
+        gamma = curvature_scale(state.pairs[-1], state.D)
+        return 0.5 * inner(state.grad, two_loop(state.grad, state.pairs, gamma, state.D))
 
 
 def check_restart(restart_every: int | None) -> None:

@@ -148,7 +148,7 @@ def search(
         if not -math.inf < phi.slope < 0:
             return None
         if first is None:
-            first = change / phi.slope if change < 0 else first_guess(state)
+            first = change / phi.slope if change < 0 else first_guess(state, rho)
         try:
             trial = line_search(phi, first) if 0 < first < math.inf else None
             break
@@ -162,15 +162,15 @@ def search(
     return Found(trial.at, trial.step * phi.slope)
 
 
-def first_guess(state: State) -> float:
-    r"""Guess a first step along the negative gradient, free of the scale of the objective.
+def first_guess(state: State, rho: Tensor) -> float:
+    r"""Guess a first step along ρ, shape (n,), free of the scale of the objective.
 
-    :math:`\min(\max(1, \|\theta\|)/\|g\|,\; 2|J|/\|g\|^2)`: no longer than the point itself, and
-    no further than to the zero of the objective.
+    :math:`\min(\max(1, \|\theta\|)/\|\rho\|,\; 2|J|/\|g\|\|\rho\|)`: no longer than the point
+    itself, and along −g no further than to the zero of the objective.
     """
-    steepness = norm(state.grad)
-    reach = max(1.0, norm(state.x)) / steepness
-    drop = 2 * abs(float(state.value)) / steepness / steepness
+    length = norm(rho) or math.inf  # its square may be too small for a number
+    reach = max(1.0, norm(state.x)) / length
+    drop = 2 * abs(float(state.value)) / norm(state.grad) / length
     return min(reach, drop) if drop > 0 else reach
 
 
@@ -178,6 +178,17 @@ def promises(state: State) -> bool:
     """Return whether the gradient, on a way as long as the point, promises more than rounding."""
     reach = norm(state.grad) * max(1.0, norm(state.x))
     return reach > rounding(float(state.value), torch.finfo(state.x.dtype).eps)
+
+
+def in_own_units(x: Tensor) -> Tensor:
+    """Return the squares of the entries of ``x``, shape (n,), relative to the largest one.
+
+    As a diagonal D they make −Dg the steepest descent where each parameter is measured by its own
+    size. Zeros, which tell no size, count as the largest; other sizes are at least eps times that.
+    """
+    size, (eps, tiny) = x.abs(), (getattr(torch.finfo(x.dtype), name) for name in ("eps", "tiny"))
+    largest = size.max().clamp(min=tiny)
+    return (size.where(size > 0, largest) / largest).clamp(min=eps).square()
 
 
 def restarted(step: Callable[[Objective, S], S], f: Objective, state: S, **forgotten: Any) -> S:

@@ -37,6 +37,7 @@ class Differences:
         size: Of each entry of θ now, shape (n,).
         declared: The same, but entries that began at 0 count as large as the largest: they have
             told no unit.
+        by_slope: The same, but they are as large as would have changed J alike there.
         extent: The largest of each entry at the start, the step before and now: what is near 0 now
             may have come from afar.
     """
@@ -52,9 +53,10 @@ class Differences:
         self.known: list[tuple[Tensor, Tensor]] = []
         self._step = (x - x_before).abs()
         size = x.abs().maximum(x_before.abs())
-        self.size = self.declared = self.extent = _size_of(size)
+        self.size = self.declared = self.by_slope = self.extent = _size_of(size)
         if start:
             self.declared = _size_of(size.where(start.x != 0, 0.0))
+            self.by_slope = _by_slope(self.declared, start)
             self.extent = _size_of(size.maximum(start.x.abs()))
 
     def product(self, v: Tensor, size: Tensor) -> Tensor:
@@ -101,6 +103,16 @@ class InUnits:
 def _size_of(x: Tensor) -> Tensor:
     """Return ``x`` >= 0, shape (n,), with its largest entry, or 1, in place of zeros."""
     return x.where(x > 0, largest_entry(x) or 1.0)
+
+
+def _by_slope(size: Tensor, start: State) -> Tensor:
+    """Return the sizes; those of entries that began at 0 by how steep J was along them.
+
+    The least steep counts as large as the largest of the others, one without any slope, too.
+    """
+    slope = start.grad.abs().where(start.x == 0, 0.0)
+    least = slope.where(slope > 0, math.inf).min()
+    return size.where(slope == 0, size * (least / slope))
 
 
 def way_down(H: Differences, noise: float, most: int = 19) -> Tensor | None:
@@ -184,7 +196,7 @@ def left_to_gain(H: Differences, enough: float, most: int = 10) -> float:
     narrow valley. Curvature below what the differences can resolve counts as that.
 
     An entry that began at 0 has told no unit. It may be near its end, or have hardly set out: then
-    its own size shows what is left, in one step.
+    its own size shows what is left, in one step, or how steep J was along it.
 
     Args:
         H: The Hessian where to look, and the gradient.
@@ -194,11 +206,12 @@ def left_to_gain(H: Differences, enough: float, most: int = 10) -> float:
     Returns:
         The decrease of the model, in the units of J; infinity where J can't be evaluated nearby.
     """
-    if not torch.equal(H.declared, H.size):
-        gain = _left_to_gain(H, InUnits(H, H.size), enough, most=1)
-        if gain > enough or most == 1:
-            return gain
-        most -= 1
+    for guess in (H.size, H.by_slope):
+        if not torch.equal(H.declared, guess):
+            gain = _left_to_gain(H, InUnits(H, guess), enough, most=1)
+            most -= 1
+            if gain > enough or most == 0:
+                return gain
     return _left_to_gain(H, InUnits(H, H.declared), enough, most)
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from torch import Tensor
 
 from dlopt.compact_lbfgs import compact_is_faster, compact_two_loop
-from dlopt.descent import restarted, search
+from dlopt.descent import in_own_units, restarted, search
 from dlopt.evaluation import check_whole, inner
 from dlopt.line_search import LineSearch, strong_wolfe
 from dlopt.method import State
@@ -17,7 +17,9 @@ from dlopt.objective import Objective
 from dlopt.secant import SecantPair, curvature_scale, secant_pair
 
 
-def two_loop(g: Tensor, pairs: Sequence[SecantPair], scale: float = 1.0) -> Tensor:
+def two_loop(
+    g: Tensor, pairs: Sequence[SecantPair], scale: float = 1.0, D: Tensor | None = None
+) -> Tensor:
     r"""Return :math:`M g` for the M that BFGS makes from ``pairs``, without ever forming it.
 
     The update of ``bfgs_update`` is applied backwards to a vector, from the newest pair to the
@@ -27,6 +29,7 @@ def two_loop(g: Tensor, pairs: Sequence[SecantPair], scale: float = 1.0) -> Tens
         g: The vector to multiply, shape (n,).
         pairs: The pairs (s, y, sᵀy), oldest first, s and y of shape (n,).
         scale: The γ of the matrix γI that the updates start from.
+        D: Start from γ times the diagonal matrix of these entries, shape (n,).
 
     Returns:
         The product, shape (n,).
@@ -45,23 +48,34 @@ def two_loop(g: Tensor, pairs: Sequence[SecantPair], scale: float = 1.0) -> Tens
         alphas.append(alpha)
     if scale != 1.0:
         q.mul_(scale)
+    if D is not None:
+        q.mul_(D)
     for (s, y, sy), alpha in zip(pairs, reversed(alphas), strict=True):
         beta = y.dot(q).item() / sy
         q.add_(s, alpha=alpha - beta)
     return q
 
 
-def inverse_hessian_product(g: Tensor, pairs: Sequence[SecantPair], scale: float = 1.0) -> Tensor:
-    """Return ``two_loop(g, pairs, scale)`` in the form that is faster where ``g`` is."""
-    form = compact_two_loop if compact_is_faster(g.device, len(g)) else two_loop
-    return form(g, pairs, scale)
+def inverse_hessian_product(
+    g: Tensor, pairs: Sequence[SecantPair], scale: float = 1.0, D: Tensor | None = None
+) -> Tensor:
+    """Return ``two_loop(g, pairs, scale, D)``, without D in the form that is faster there."""
+    if D is None and compact_is_faster(g.device, len(g)):
+        return compact_two_loop(g, pairs, scale)
+    return two_loop(g, pairs, scale, D)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class LBFGSState(State):
-    """A state with the last pairs (s, y, sᵀy), oldest first."""
+    """A state with the last pairs (s, y, sᵀy), oldest first, and what M starts from.
+
+    Attributes:
+        pairs: The pairs.
+        D: M starts from γ times this diagonal, shape (n,); None: from γI.
+    """
 
     pairs: tuple[SecantPair, ...] = ()
+    D: Tensor | None = None
 
 
 _LOOSE = partial(strong_wolfe, c2=0.7)
@@ -84,7 +98,8 @@ class LBFGS:
         scale: Start from :math:`\gamma I` with the newest pair's
             :math:`\gamma = s^\top y / y^\top y` instead of from the identity.
         safeguard: Correct y by function values, skip pairs without positive curvature, drop the
-            memory where a line search fails. Without it this is the bare method.
+            memory where a line search fails; let ``minimize`` go on in the parameters' own units
+            where that doesn't help. Without it this is the bare method.
 
     Raises:
         ValueError: ``history_size`` is out of range.
@@ -111,12 +126,12 @@ class LBFGS:
 
     def step(self, f: Objective, state: LBFGSState) -> LBFGSState:
         """Return the state after one line search, with the newest pair in its memory."""
-        pairs = state.pairs
-        gamma = curvature_scale(pairs[-1]) if self.scale and pairs else 1.0
-        rho = inverse_hessian_product(state.grad, pairs, gamma).neg_()
+        pairs, D = state.pairs, state.D
+        gamma = curvature_scale(pairs[-1], D) if self.scale and pairs else 1.0
+        rho = inverse_hessian_product(state.grad, pairs, gamma, D).neg_()
         found = search(self.line_search, f, state, rho, first=1.0 if pairs else None)
         if found is None and self.safeguard and pairs:
-            return restarted(self.step, f, state, pairs=())
+            return restarted(self.step, f, state, pairs=(), D=None)
         if found is None:
             return state.ended("line_search")
         new = secant_pair(state, found.at, safeguard=self.safeguard)
@@ -124,10 +139,16 @@ class LBFGS:
             pairs = (*pairs, new)[-self.history_size :]
         return state.moved(found.at, pairs=pairs)
 
+    def rescaled(self, state: LBFGSState) -> LBFGSState:
+        """Return the state with nothing in memory, and with each parameter in a unit of its own."""
+        if not self.safeguard:
+            return state
+        return replace(state, reason="", pairs=(), D=in_own_units(state.x))
+
     def expected_decrease(self, f: Objective, state: LBFGSState) -> float:
         """Return what M promises for the next step, ½gᵀMg; 0 while the memory is empty."""
         if not state.pairs:
             return 0.0
-        gamma = curvature_scale(state.pairs[-1]) if self.scale else 1.0
-        Mg = inverse_hessian_product(state.grad, state.pairs, gamma)
+        gamma = curvature_scale(state.pairs[-1], state.D) if self.scale else 1.0
+        Mg = inverse_hessian_product(state.grad, state.pairs, gamma, state.D)
         return 0.5 * inner(state.grad, Mg)

@@ -1,8 +1,8 @@
-"""The one abstraction: frozen settings, a frozen state, a pure step, and one loop that runs it."""
+"""The one abstraction: frozen settings, a frozen state, a pure step, and the loop that runs it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol, Self, TypeVar
 
@@ -47,6 +47,16 @@ class State:
         """What a method added, by name."""
         return {name: value for name, value in vars(self).items() if name not in _PLAIN}
 
+    def remembering(self, memory: Mapping[str, Any]) -> Self:
+        """Return the state with a memory by name, whole or not at all.
+
+        What is None at first may be lacking, as in a checkpoint older than it.
+        """
+        first = self.memory
+        if any(name not in memory and value is not None for name, value in first.items()):
+            return self
+        return replace(self, **{name: memory[name] for name in first.keys() & memory.keys()})
+
     @property
     def plain(self) -> State:
         """The same point without a method's memory."""
@@ -65,9 +75,10 @@ class Method(Protocol[S]):
     ``step`` is pure: it changes neither its settings nor the state. Where no step is possible it
     returns the state with ``reason`` set. It may have ``expected_decrease(f, state) -> float``, how
     much it hopes to gain, in the units of J (infinity at a saddle): ``minimize`` asks before it
-    stops. One whose steps end by themselves, and know why, sets ``ends_itself``. ``remembers_by``
-    names settings without which its memory means nothing: a checkpoint is then loaded only where
-    they are the same.
+    stops. And ``rescaled(state) -> state``, where to go on from if no step leads to what is left.
+    One whose steps end by themselves, and know why, sets ``ends_itself``. ``remembers_by`` names
+    settings without which its memory means nothing: a checkpoint is then loaded only where they are
+    the same.
     """
 
     def init(self, f: Objective, x: Tensor) -> S:
@@ -82,7 +93,7 @@ class Method(Protocol[S]):
 def iterate(
     f: Callable[[Tensor], Tensor] | Objective, x0: Tensor, method: Method[S]
 ) -> Iterator[S]:
-    r"""Yield the states of ``method`` from ``x0`` on, for ever: the only loop of the library.
+    r"""Yield the states of ``method`` from ``x0`` on, for ever.
 
     The iteration is :math:`s_{t+1} = \mathrm{step}(f, s_t)`. It ends by itself only where a state
     says that it is the last (``state.reason``).

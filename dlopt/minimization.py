@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable
@@ -12,8 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dlopt.evaluation import check_whole
+from dlopt.evaluation import check_whole, rounding
 from dlopt.method import Method, State, iterate
+from dlopt.noise import VISIBLE
 from dlopt.objective import Objective
 from dlopt.stopping import StoppingRule
 
@@ -120,13 +122,16 @@ def minimize(
         raise ValueError(f"grad_tol must be > 0, got {grad_tol}")
     objective = Objective(f)
     rule = StoppingRule(objective, method, grad_tol)
+    rescaled = getattr(method, "rescaled", lambda state: state)
     states: list[State] = []
     counts: list[int] = []
     seconds: list[float] = []
     values: list[float] = []
     least = math.inf
     began = time.perf_counter()
-    for step, state in enumerate(iterate(objective, x0, method)):
+    state = next(iterate(objective, x0, method))
+    eps, rescaled_at = torch.finfo(x0.dtype).eps, math.inf
+    for step in itertools.count():
         counts.append(objective.evaluations)
         seconds.append(time.perf_counter() - began)
         values.append(float(state.value))
@@ -135,15 +140,21 @@ def minimize(
         if not record and step > 1:
             states.pop()
         states.append(state.plain)
-        stop = callback is not None and asks_to_stop(callback, _shown(state))
         found = rule(state)
         reason = found or state.reason
+        # Much is left to gain, and the method finds no way to it: what about other units?
+        stuck = reason == "line_search" or (not reason and rule.stalls)
+        if stuck and rescaled_at - values[-1] > VISIBLE * rounding(values[-1], eps):
+            state, rescaled_at = rescaled(state), values[-1]
+            states[-1], reason = state.plain, state.reason
+        stop = callback is not None and asks_to_stop(callback, _shown(state))
         if not reason and stop:
             reason = "callback"
         elif not reason and step >= max_steps:
             reason = "max_steps"
         if reason:
             break
+        state = method.step(objective, state)
     objective.release()
     converged = found in ("gradient", "no_decrease") or reason == "gradient"
     end = states[-1] if converged else best

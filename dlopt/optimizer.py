@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -246,5 +245,4 @@ class MethodOptimizer(torch.optim.Optimizer):
         """Return the state to step from: the parameters as they are, the memory as it was."""
         with f.full_precision():
             here: State = method.init(f, x)
-        memory, names = self.state.get(self._owners[0], {}), here.memory.keys()
-        return replace(here, **{n: memory[n] for n in names}) if names <= memory.keys() else here
+        return here.remembering(self.state.get(self._owners[0], {}))

@@ -54,11 +54,12 @@ def secant_pair(
     return s, y, sy
 
 
-def curvature_scale(pair: SecantPair) -> float:
+def curvature_scale(pair: SecantPair, D: Tensor | None = None) -> float:
     r"""Return :math:`\gamma = s^\top y / y^\top y`, the size of the inverse Hessian along a step.
 
-    Nocedal & Wright, equations 6.20 and 7.20; 1 where :math:`y^\top y` is 0.
+    Nocedal & Wright, equations 6.20 and 7.20; 1 where :math:`y^\top y` is 0. Relative to a diagonal
+    matrix, of entries ``D`` > 0 of shape (n,), :math:`s^\top y / y^\top D y`.
     """
     _, y, sy = pair
-    yy = inner(y, y)
+    yy = inner(y, y if D is None else D * y)
     return sy / yy if yy else 1.0

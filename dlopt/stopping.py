@@ -18,13 +18,13 @@ import torch
 from torch import Tensor
 
 from dlopt.differences import Differences, is_plateau, left_to_gain, way_down
-from dlopt.evaluation import Evaluation, inner, largest_entry, norm, rounding
+from dlopt.evaluation import inner, largest_entry, norm, rounding
 from dlopt.method import Method, State
+from dlopt.noise import VISIBLE, noise_of, rounding_of, seen_around, shaken
 from dlopt.objective import Objective
 
 _EARLY = 4  # steps: before, values are of the size of the start
 _STEEP = 1e-6  # of J, for a change of the entries by themselves
-_VISIBLE = 10.0  # times the rounding: what has to be gained to be seen
 
 
 class StoppingRule:
@@ -35,6 +35,10 @@ class StoppingRule:
         method: The method; its ``expected_decrease(f, state)``, if it has one, is asked.
         grad_tol: The bound on the largest absolute entry of the gradient that is small enough, or
             None: ``default_share`` of the first gradient, and nothing left to gain.
+
+    Attributes:
+        stalls: Whether the last state is the sixth in a row that was tested, with much left to gain
+            each time, while J hardly fell.
     """
 
     def __init__(self, f: Objective, method: Method[Any], grad_tol: float | None) -> None:
@@ -43,13 +47,15 @@ class StoppingRule:
         self._ends_itself = getattr(method, "ends_itself", False)
         self._values: list[float] = []
         self._largest: list[float] = []
-        self._refuted = self._wait = 0
+        self._wait = 0
+        self._refused: list[float] = []  # J at each test that found something left
         self._used: Any = False  # which entries of the gradient were not 0
         self._down: Tensor | None = None  # the way down from the last saddle
         self._lengths: list[float] = []  # ‖θ‖₂
 
     def __call__(self, state: State) -> str:
         """Return "gradient" or "no_decrease" where the run has converged, else "plateau" or ""."""
+        self.stalls = False
         largest = largest_entry(state.grad)
         self._values.append(float(state.value))
         self._largest.append(largest)
@@ -73,10 +79,16 @@ class StoppingRule:
                     return "plateau"
                 return "gradient" if small else "no_decrease"
             # A test costs an evaluation: the more have failed, the longer until the next one.
-            self._refuted += 1
-            self._wait = self._refuted
+            self._refused.append(self._values[-1])
+            self._wait = len(self._refused)
+            self.stalls = self._has_stalled()
         self._before = state
         return ""
+
+    def _has_stalled(self) -> bool:
+        """Return whether J has hardly fallen over the last six tests."""
+        eps, tests = torch.finfo(self._start.x.dtype).eps, self._refused[-6:]
+        return len(tests) == 6 and tests[0] - tests[-1] <= VISIBLE * rounding(tests[-1], eps)
 
     def _stands(self, state: State) -> bool:
         """Return whether the last step changed J by no more than rounding."""
@@ -105,7 +117,7 @@ class StoppingRule:
         order = math.log(J) / math.log(g) if 0 < J < 1 and 0 < g < 1 else 0.0
         if order < 1.1 or now > 0.9 * before:
             return 0.0
-        share = 1.0 if order >= 1.8 else _VISIBLE * rounding(1.0, eps)
+        share = 1.0 if order >= 1.8 else VISIBLE * rounding(1.0, eps)
         return max(rounding(recent, eps), share * rounding(halfway, eps))
 
     def _is_repeated(self, state: State, small: bool) -> bool:
@@ -119,7 +131,7 @@ class StoppingRule:
         again = self._f.evaluate(state.x)
         if small:
             return largest_entry(again.grad) <= self._tolerance
-        return abs(again.J - float(state.value)) <= _VISIBLE * rounding_of(state, state)
+        return abs(again.J - float(state.value)) <= VISIBLE * rounding_of(state, state)
 
     def _nothing_left(self, state: State, small: bool, H: Differences) -> bool:
         """Return whether what is left to gain drowns in rounding, and no way leads down."""
@@ -129,11 +141,11 @@ class StoppingRule:
         if state.reason:  # the method gave up: rounding may be larger than it ought to be
             noise = max(noise, seen_around(self._f, state))
         self._measured = noise > rounding_of(self._before, state)
-        enough, early, hidden = _VISIBLE * noise, 0.0, 0.0
+        enough, early, hidden = VISIBLE * noise, 0.0, 0.0
         if small and k >= _EARLY:
-            early = _VISIBLE * self._earlier_noise(k, eps)
+            early = VISIBLE * self._earlier_noise(k, eps)
         if eps * abs(self._values[0]) > J:  # its digits are lost, and half of those in between
-            hidden = _VISIBLE * rounding(math.sqrt(abs(self._values[0])) * math.sqrt(J), eps)
+            hidden = VISIBLE * rounding(math.sqrt(abs(self._values[0])) * math.sqrt(J), eps)
         most = max(enough, early, hidden)
         # A step that has failed belies what first derivatives promised.
         belied = failed or (bool(state.reason) and self._f.hessian_products == 0)
@@ -174,65 +186,16 @@ class StoppingRule:
         return self._f.hessian_products > 0 and told and not (steep and gain < 0.01 * J)
 
 
-def noise_of(before: State, state: State) -> float:
-    """Return how much of J is rounding: as much as it ought to be, or what the step shows."""
-    return max(rounding_of(before, state), disagreement(before, state))
-
-
-def rounding_of(before: State, state: State) -> float:
-    """Return how large the rounding of J ought to be: of its value and of the point."""
-    eps = torch.finfo(state.x.dtype).eps
-    size = (state.x.abs() + before.x.abs()).double()
-    point = eps * float(state.grad.abs().double().dot(size))
-    return rounding(float(state.value), eps) + point
-
-
 def drowns(f: Objective, state: State) -> bool:
     """Return whether what a step down the gradient can gain is rounding: one evaluation.
 
     A search that finds nothing may be at the floor; or at a kink, or misled by a wrong gradient.
     Where the gradient is exactly zero, a few more look for a way down, as from a hilltop.
     """
-    noise, H = _VISIBLE * noise_of(state, state), Differences(f, state)
+    noise, H = VISIBLE * noise_of(state, state), Differences(f, state)
     if not bool(state.grad.any()):
         return way_down(H, noise, most=6) is None
     return left_to_gain(H, 0.0, most=1) <= noise
-
-
-def disagreement(before: State, after: State | Evaluation) -> float:
-    """Return by how much J changed where slopes say it hardly should: its rounding, in its units.
-
-    Between two points as near as the leading half of all digits, J changes by no more than twice
-    what the steeper of the two slopes says.
-    """
-    step = (after.x - before.x).double()
-    size = before.x.abs().double() + after.x.abs().double()
-    if not bool((step.abs() <= torch.finfo(before.x.dtype).eps ** 0.45 * size).all()):
-        return 0.0
-    steepest = max(abs(float(at.grad.double().dot(step))) for at in (before, after))
-    change = abs(float(after.value) - float(before.value))
-    return change if change > 2 * steepest else 0.0
-
-
-def seen_around(f: Objective, state: State) -> float:
-    r"""Return how much of J is rounding by six values around θ, in its units.
-
-    Two by two on opposite sides: rounding shows on both, a jump of J on one. And ever nearer: what
-    changes J there is less and less its slope. In the spirit of ECnoise (Moré & Wild, SIAM J. Sci.
-    Comput. 33, 2011).
-    """
-    noise, eps = 0.0, torch.finfo(state.x.dtype).eps
-    for k in (1, 2, 3):
-        around = (shaken(f, state, k, side * eps ** (0.5 + k / 8)) for side in (1, -1))
-        less, more = sorted(disagreement(state, at) if at.finite else 0.0 for at in around)
-        noise = max(noise, min(_VISIBLE * less, more))
-    return noise
-
-
-def shaken(f: Objective, state: State, k: int, share: float) -> Evaluation:
-    """Evaluate with each entry of θ moved by at most a ``share`` of itself, k times another way."""
-    i = torch.arange(1, len(state.x) + 1, dtype=state.x.dtype, device=state.x.device)
-    return f.evaluate(state.x + share * state.x.abs() * torch.cos(k * i))
 
 
 def is_rounding(H: Differences, state: State) -> bool:

@@ -116,6 +116,8 @@ def test_the_form_is_chosen_by_device_and_size(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("dlopt.lbfgs.compact_is_faster", lambda *where: asked.append(where) or True)
     assert torch.equal(inverse_hessian_product(g, pairs, 0.5), compact_two_loop(g, pairs, 0.5))
     assert asked == [(CPU, 20)]
+    D = torch.rand(20, dtype=g.dtype)  # then M g isn't made of the pairs and g alone
+    assert torch.equal(inverse_hessian_product(g, pairs, 0.5, D), two_loop(g, pairs, 0.5, D))
 
 
 def test_lbfgs_takes_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:

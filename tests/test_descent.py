@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 import dlopt
-from dlopt.descent import LineFunction, first_guess, restarted, search
+from dlopt.descent import LineFunction, first_guess, in_own_units, restarted, search
 from dlopt.evaluation import Evaluation
 from dlopt.lesson.problems import rosenbrock
 from dlopt.line_search import Trial, backtracking, exact_quadratic, strong_wolfe, weak_wolfe
@@ -54,18 +54,33 @@ def first_trial(**settings: float) -> float:
 def test_the_first_trial_is_the_given_one_or_expects_the_change_of_the_step_before() -> None:
     assert first_trial(first=0.7, change=-9.0) == 0.7
     assert first_trial(change=-9.0) == pytest.approx(0.25)
-    assert first_trial() == pytest.approx(first_guess(at(Objective(bowl), 3.0)))
+    assert first_trial() == pytest.approx(
+        first_guess(at(Objective(bowl), 3.0), torch.tensor([6.0]))
+    )
 
 
 def test_the_first_guess_is_bounded_by_the_point_and_by_the_zero_of_the_objective() -> None:
     near = at(Objective(bowl), 3.0)  # J = 9, g = 6: min(3/6, 18/36)
-    assert first_guess(near) == pytest.approx(0.5)
+    rho = -near.grad
+    assert first_guess(near, rho) == pytest.approx(0.5)
     high = at(Objective(lambda x: bowl(x) + 1000), 3.0)
-    assert first_guess(high) == pytest.approx(3 / 6)
+    assert first_guess(high, rho) == pytest.approx(3 / 6)
     low = at(Objective(lambda x: bowl(x) - 8), 3.0)
-    assert first_guess(low) == pytest.approx(2 / 36)
+    assert first_guess(low, rho) == pytest.approx(2 / 36)
+    assert first_guess(low, 10 * rho) == pytest.approx(2 / 360)
     zero = at(Objective(lambda x: bowl(x) - 9), 3.0)
-    assert first_guess(zero) == pytest.approx(0.5)
+    assert first_guess(zero, rho) == pytest.approx(0.5)
+    assert first_guess(near, 1e-200 * rho) == 0  # shorter than numbers tell
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_units_are_relative_to_the_largest_entry_and_never_zero(dtype) -> None:
+    x = torch.tensor([-4.0, 1.0, 0.0, 1e-30], dtype=dtype)
+    expected = torch.tensor([1.0, 1 / 16, 1.0, torch.finfo(dtype).eps ** 2], dtype=dtype)
+    torch.testing.assert_close(in_own_units(x), expected, rtol=1e-6, atol=0)
+    huge = torch.tensor([0.25, 1.0], dtype=dtype) * 2.0**100  # its square is no float32
+    assert in_own_units(huge).tolist() == [1 / 16, 1]
+    assert in_own_units(torch.zeros(2, dtype=dtype)).tolist() == [1, 1]
 
 
 def test_a_search_tells_where_it_ended_and_the_change_on_the_way() -> None:
@@ -132,18 +147,22 @@ def test_a_fresh_start_is_not_tried_where_the_gradient_is_rounding(dtype) -> Non
 
 
 @pytest.mark.parametrize(
-    "method",
+    ("method", "last"),
     [
-        dlopt.BFGS,
-        dlopt.LBFGS,
-        dlopt.ConjugateGradient,
-        partial(dlopt.ConjugateGradient, dlopt.polak_ribiere),
+        (dlopt.BFGS, {3, 4, 5}),
+        (dlopt.LBFGS, {3, 4, 5}),
+        (dlopt.ConjugateGradient, {3, 4, 5}),
+        (partial(dlopt.ConjugateGradient, dlopt.polak_ribiere), {3, 4}),
     ],
     ids=["bfgs", "lbfgs", "conjugate_memory", "polak_ribiere"],
 )
-def test_a_failed_search_starts_afresh_once(method) -> None:
-    """The search fails as told: then along -g, and a second failure in a row ends the run."""
-    for fails, reason, directions in (({3}, "max_steps", 6), ({3, 4}, "line_search", 5)):
+def test_a_failed_search_starts_afresh_once(method, last: set[int]) -> None:
+    """The search fails as told: then along −g, with a memory along −Dg, and then the run ends."""
+    for fails, reason, directions in (
+        ({3}, "max_steps", 6),
+        (last - {5}, "max_steps" if 5 in last else "line_search", 6 if 5 in last else 5),
+        (last, "line_search", 1 + max(last)),
+    ):
         slopes: list[float] = []
 
         def search(phi, first_step: float, fails=fails, slopes=slopes) -> Trial | None:
@@ -154,8 +173,11 @@ def test_a_failed_search_starts_afresh_once(method) -> None:
         path = dlopt.minimize(f, f.x0, method(line_search=search), max_steps=5)
         assert (path.reason, len(slopes)) == (reason, directions)
         g = path.states[3].grad
-        assert slopes[4] == pytest.approx(-float(g.dot(g)))
         assert slopes[3] != pytest.approx(slopes[4])
+        assert slopes[4] == pytest.approx(-float(g.dot(g)))
+        if 4 in fails and 5 in last:
+            D = in_own_units(path.states[3].x)
+            assert slopes[5] == pytest.approx(-float(g.dot(D * g)))
         literal = method(line_search=search, safeguard=False)
         slopes.clear()
         assert dlopt.minimize(f, f.x0, literal, max_steps=5).reason == "line_search"

@@ -12,7 +12,7 @@ from torch import Tensor
 import dlopt
 from benchmarks.more_garbow_hillstrom import INSTANCES, Problem, count_to_solve
 from dlopt.bfgs import bfgs_update
-from dlopt.lbfgs import LBFGS, two_loop
+from dlopt.lbfgs import LBFGS, inverse_hessian_product, two_loop
 from dlopt.lesson.problems import quadratic, random_rotation, rosenbrock, spectrum
 from dlopt.secant import SecantPair, curvature_scale, secant_pair
 
@@ -29,14 +29,15 @@ def random_pairs(n: int, m: int, seed: int) -> tuple[Tensor, list[SecantPair]]:
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 10), st.integers(0, 8), st.integers(0, 10_000), st.floats(0.01, 100))
 def test_two_loop_is_dense_bfgs(n: int, m: int, seed: int, scale: float) -> None:
-    """The recursion gives M g for the matrix that the same updates make of γI."""
+    """The recursion gives M g for the matrix that the same updates make of γI, or of γD."""
     g, pairs = random_pairs(n, m, seed)
-    M = scale * torch.eye(n, dtype=torch.float64)
-    for s, y, _ in pairs:
-        M = bfgs_update(M, s, y)
-    product = two_loop(g, pairs, scale)
-    size = float(M.abs().max() * g.abs().max())
-    torch.testing.assert_close(product, M @ g, rtol=1e-7, atol=1e-9 * size)
+    for D in (None, 2.0 ** torch.arange(n, dtype=torch.float64)):
+        M = scale * torch.diag(torch.ones_like(g) if D is None else D)
+        for s, y, _ in pairs:
+            M = bfgs_update(M, s, y)
+        product = inverse_hessian_product(g, pairs, scale, D)
+        size = float(M.abs().max() * g.abs().max())
+        torch.testing.assert_close(product, M @ g, rtol=1e-7, atol=1e-9 * size)
 
 
 def test_two_loop_changes_nothing_it_is_given() -> None:

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 
 import dlopt
-from dlopt.lesson.problems import himmelblau, rosenbrock
+from dlopt.conjugate_memory import ConjugateMemory
+from dlopt.lesson.problems import himmelblau, quadratic, random_rotation, rosenbrock, spectrum
 from dlopt.method import State
 from dlopt.minimization import REASONS
+from dlopt.objective import Objective
 
 # Every method at settings that solve Rosenbrock's function; first-order ones need many steps.
 METHODS = {
@@ -341,6 +343,49 @@ def test_what_a_callback_writes_stays_with_it(name: str, record: bool) -> None:
         assert torch.equal(state.x, expected.x)
         assert torch.equal(state.grad, expected.grad)
         assert torch.equal(state.value, expected.value)
+
+
+# Rosenbrock's function of parameters whose units are 1e10 and 1e12 apart.
+def in_units(s: float) -> Callable[[Tensor], Tensor]:
+    def f(x: Tensor) -> Tensor:
+        a, b = x[0] * s, x[1] / s
+        return 1 + 100 * (b - a * a) ** 2 + (1 - a) ** 2
+
+    return f
+
+
+@pytest.mark.parametrize(
+    ("name", "scale"),  # conjugate gradients spend 1e4 evaluations where units are 1e12 apart
+    [*((name, 1e5) for name in LEARNED), ("bfgs", 1e6), ("lbfgs", 1e6)],
+)
+def test_a_run_without_a_way_down_goes_on_in_the_units_of_its_parameters(name, scale) -> None:
+    """Along −g searches end in rounding, at 1 + 4e-14, where BFGS would stay, and at 3.99."""
+    x0 = start(-1.2 / scale, scale)
+    path = dlopt.minimize(in_units(scale), x0, METHODS[name])
+    assert path.converged and float(path.value) - 1 < 1e-13 and path.evaluations < 300
+    assert {state.reason for state in path.states[:-1]} == {""}
+
+
+@pytest.mark.parametrize("bare", [dlopt.BFGS, dlopt.LBFGS, ConjugateMemory])
+def test_the_bare_methods_have_no_units(bare) -> None:
+    path = dlopt.minimize(in_units(1e6), start(-1.2e-6, 1e6), bare(safeguard=False))
+    assert path.reason == "line_search"
+
+
+@pytest.mark.parametrize("method", [dlopt.BFGS, dlopt.LBFGS, ConjugateMemory])
+def test_in_its_own_units_a_method_walks_as_on_the_rescaled_objective(method) -> None:
+    """With D the squares of units, θ = Du: the same points from the identity, of J(Du)."""
+    exact = method(line_search=dlopt.exact_quadratic)
+    n = 6
+    q = quadratic(spectrum(n, 30.0), basis=random_rotation(n, torch.Generator().manual_seed(1)))
+    units = 2.0 ** -torch.arange(n, dtype=torch.float64)
+    f, u = Objective(q), Objective(lambda u: q(units * u))
+    ours = exact.rescaled(exact.init(f, units.clone()))
+    theirs = exact.init(u, torch.ones(n, dtype=torch.float64))
+    for _ in range(n):
+        ours, theirs = exact.step(f, ours), exact.step(u, theirs)
+        torch.testing.assert_close(ours.x, units * theirs.x, rtol=1e-6, atol=1e-9)
+    assert ours.reason == "" and float(ours.value) < 1e-6 * float(q(units))
 
 
 @pytest.mark.parametrize("name", LEARNED)

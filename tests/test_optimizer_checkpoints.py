@@ -92,6 +92,24 @@ def test_a_checkpoint_with_more_than_is_remembered_restores_what_is() -> None:
     torch.testing.assert_close(weights.detach(), before - 0.1 * (0.9 * velocity + 2 * before))
 
 
+@pytest.mark.parametrize("method", [dlopt.BFGS(), dlopt.LBFGS(), dlopt.ConjugateGradient()])
+def test_a_checkpoint_older_than_units_is_taken_up_whole(method) -> None:
+    """It has no D. One that lacks what isn't None at first is no memory."""
+    runs = []
+    for lacking in ({}, {"D"}, {"D", "M", "pairs"}):
+        w = nn.Parameter(torch.tensor([0.3, -2.0, 1.0], dtype=torch.float64))
+        optimizer = dlopt.MethodOptimizer([w], method)
+        for _ in range(4):
+            optimizer.step(lambda w=w: torch.cosh(w * w.detach().new_tensor([1, 2, 3])).sum())
+        saved = optimizer.state_dict()
+        for name in lacking & saved["state"][0].keys():
+            del saved["state"][0][name]
+        optimizer.load_state_dict(saved)
+        optimizer.step(lambda w=w: torch.cosh(w * w.detach().new_tensor([1, 2, 3])).sum())
+        runs.append(w.detach().clone())
+    assert torch.equal(runs[1], runs[0]) and not torch.equal(runs[2], runs[0])
+
+
 # Whose checkpoint it is
 
 

@@ -47,6 +47,7 @@ def test_curvature_that_is_not_positive_is_refused() -> None:
 def test_the_scale_is_the_inverse_curvature_along_the_step() -> None:
     s = torch.tensor([1.0, 2.0])
     assert curvature_scale((s, 4 * s, 20.0)) == pytest.approx(0.25)
+    assert curvature_scale((s, 4 * s, 20.0), torch.tensor([1.0, 0.25])) == pytest.approx(0.625)
     assert curvature_scale((s, 0 * s, 0.0)) == 1
 
 
